@@ -1,0 +1,208 @@
+//! The seam to an operating system: one trait, several implementations.
+
+use core::net::IpAddr;
+
+use crate::env::Environment;
+use crate::error::Result;
+use crate::limits;
+use crate::name::{IfIndex, IfName};
+use crate::observe::{Address, Link, Ns, Route};
+use crate::op::{Change, Removal};
+
+/// Where a plugin's program was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Found {
+    /// This very file: the plugin runs in process.
+    Own,
+    /// Another program at this path.
+    Foreign(heapless::String<{ limits::PATH }>),
+    /// No file of that name in the search path.
+    Missing,
+}
+
+/// How a foreign plugin ended.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Exit {
+    /// Exit code; 128 + signal when it was killed.
+    pub code: u32,
+    /// Bytes it wrote to stdout.
+    pub stdout: usize,
+    /// The beginning of what it wrote to stderr.
+    pub stderr: heapless::String<{ limits::DETAILS }>,
+}
+
+/// State of the sandbox path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Sandbox {
+    /// It is open.
+    Open,
+    /// The path does not exist, or is empty.
+    Missing,
+}
+
+/// Reports the outcome of the change with this index; on success its inverse,
+/// if it has one and if something was changed.
+pub type Applied<'d> = dyn FnMut(usize, Result<Option<Removal<'_>>>) + 'd;
+
+/// Reports the outcome of the removal with this index.
+pub type Removed<'d> = dyn FnMut(usize, Result<()>) + 'd;
+
+/// An operating system, or a model of one.
+///
+/// Plugins observe through it and hand it operations; they never act
+/// otherwise. Paths are absolute. A backend makes no decision of its own: it
+/// branches on operations, never on configs.
+pub trait Backend {
+    /// Opens the sandbox at `path` for [`Ns::Sandbox`]; replaces an open one.
+    ///
+    /// # Errors
+    /// Code 8: the path exists but is no network namespace.
+    fn open_sandbox(&mut self, path: &str) -> Result<Sandbox>;
+
+    /// Whether the open sandbox is the namespace this program runs in.
+    ///
+    /// # Errors
+    /// Code 8: own namespace unreadable.
+    fn sandbox_is_own(&mut self) -> Result<bool>;
+
+    /// A line that identifies the open sandbox until it is gone for good
+    /// (device and inode on Linux). Empty when none is open.
+    fn sandbox_identity(&mut self, out: &mut heapless::String<64>);
+
+    /// Whether the sandbox at `path` still has this identity.
+    fn sandbox_lives(&mut self, path: &str, identity: &str) -> bool;
+
+    /// The link called `name`, by a targeted get.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn link(&mut self, ns: Ns, name: &IfName) -> Result<Option<Link>>;
+
+    /// The link with this index, by a targeted get.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn link_at(&mut self, ns: Ns, index: IfIndex) -> Result<Option<Link>>;
+
+    /// Every link; for GC only.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn links(&mut self, ns: Ns, each: &mut dyn FnMut(&Link)) -> Result<()>;
+
+    /// The addresses of one link.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn addresses(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()>;
+
+    /// The routes out of one link, every table.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn routes(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()>;
+
+    /// The link a packet to `to` leaves the host by.
+    ///
+    /// # Errors
+    /// Code 101. No route is `Ok(None)`.
+    fn route_link(&mut self, to: IpAddr) -> Result<Option<Link>>;
+
+    /// Reads a sysctl (path below /proc/sys) without its newline; `false` if it does not exist.
+    ///
+    /// # Errors
+    /// Code 100: the value is over `SYSCTL_VALUE` bytes. Code 5.
+    fn sysctl(&mut self, ns: Ns, key: &str, out: &mut heapless::String<{ limits::SYSCTL_VALUE }>) -> Result<bool>;
+
+    /// A number that is stable for this machine (from the machine ID), 0 if there is none.
+    fn machine(&mut self) -> u64;
+
+    /// Microseconds of a clock that only runs forward.
+    fn now_us(&mut self) -> u64;
+
+    /// Applies changes in order and reports each. A failed change does not stop
+    /// those that were sent with it (rtnetlink goes on); the caller undoes.
+    fn apply(&mut self, changes: &[Change<'_>], report: &mut Applied<'_>);
+
+    /// Carries out removals in order, all of them, and reports each. A missing
+    /// target is success.
+    fn remove(&mut self, removals: &[Removal<'_>], report: &mut Removed<'_>);
+
+    /// The tag that holds a claimed port, if it is claimed.
+    ///
+    /// # Errors
+    /// Code 5.
+    fn claim_holder(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool>;
+
+    /// Whether the packet filter publishes `port` for `tag`.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn is_published(&mut self, port: &crate::observe::PublishedPort, tag: &str) -> Result<bool>;
+
+    /// Whether the packet filter masquerades `ip` for `tag`.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool>;
+
+    /// Whether the packet filter can publish ports and masquerade at all.
+    ///
+    /// # Errors
+    /// The reason it cannot, code 50.
+    fn probe_filter(&mut self) -> Result<()>;
+
+    /// Reads a file from its start; `None` if it does not exist, else its size,
+    /// which may be over `out.len()`: then only the beginning was read.
+    ///
+    /// # Errors
+    /// Code 5.
+    fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>>;
+
+    /// Replaces a file outside any plan (the runtime's result cache): written
+    /// beside it, mode 0600, and renamed. Missing directories are made, mode 0700.
+    ///
+    /// # Errors
+    /// Code 5.
+    fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()>;
+
+    /// Names in a directory, unsorted, `.` and `..` left out; `false` if it does not exist.
+    ///
+    /// # Errors
+    /// Code 5.
+    fn list(&mut self, dir: &str, each: &mut dyn FnMut(&str)) -> Result<bool>;
+
+    /// Files in a directory whose name is an address, with the first 512 bytes
+    /// of each (an attachment's identity is far shorter); `false` if the
+    /// directory does not exist.
+    ///
+    /// # Errors
+    /// Code 5.
+    fn leases(&mut self, dir: &str, each: &mut dyn FnMut(IpAddr, &[u8])) -> Result<bool>;
+
+    /// Takes the exclusive lock at `path` (flock on Linux; its directory is
+    /// made). One lock at a time is held; it ends with [`unlock`](Backend::unlock) or the process.
+    ///
+    /// # Errors
+    /// Code 5.
+    fn lock(&mut self, path: &str) -> Result<()>;
+
+    /// Gives the lock back.
+    fn unlock(&mut self);
+
+    /// Looks `plugin` up in a colon-separated path.
+    ///
+    /// # Errors
+    /// Code 5.
+    fn find(&mut self, plugin: &str, path: &str) -> Result<Found>;
+
+    /// Runs a foreign plugin with `env` as its CNI variables (the rest of the
+    /// environment is inherited), `stdin` as its input and `out` for its output.
+    ///
+    /// # Errors
+    /// Code 5: it could not be started. Code 100: it wrote more than `out` holds.
+    fn exec(&mut self, program: &str, env: &Environment<'_>, stdin: &[u8], out: &mut [u8]) -> Result<Exit>;
+}

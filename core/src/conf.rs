@@ -1,0 +1,264 @@
+//! The network configuration: keys that every plugin shares (spec 1.1.0, section 1).
+
+use crate::err;
+use crate::error::{Error, Result};
+use crate::json::{self, Document, Expected, JsonError, Key, Kind, Limit, Str};
+use crate::limits;
+use crate::name::is_identifier;
+use crate::put;
+use crate::result::wire::{Dns, PrevResult, RESULT_KEYS};
+use crate::text::{Put, Sink};
+
+const ATTACHMENT_LIMIT: Limit = Limit::new("ATTACHMENTS", limits::ATTACHMENTS);
+const ATTACHMENT: Kind = Kind::Object(&[Key::str("containerID"), Key::str("ifname")]);
+const IPAM_TYPE: &[Key] = &[Key::str("type")];
+
+/// Number of keys in [`COMMON`].
+pub const COMMON_LEN: usize = 8;
+
+/// Keys of every plugin's config apart from `ipam`, which each declares by what it reads of it.
+pub const COMMON: [Key; COMMON_LEN] = [
+    Key::str("cniVersion"),
+    Key::str("name"),
+    Key::str("type"),
+    Key::object("dns", crate::result::wire::DNS_KEYS),
+    Key::spanned("prevResult", &Kind::Object(RESULT_KEYS)),
+    Key::array("cni.dev/valid-attachments", &ATTACHMENT, &ATTACHMENT_LIMIT),
+    Key::array("cni.dev/attachments", &ATTACHMENT, &ATTACHMENT_LIMIT),
+    Key::any("capabilities"),
+];
+
+/// The `ipam` key for plugins that only delegate.
+pub const IPAM: Key = Key::object("ipam", IPAM_TYPE);
+
+/// Puts a plugin's own keys behind the common ones:
+/// `const KEYS: [Key; COMMON_LEN + 2] = with_common([IPAM, Key::bool("x")]);`
+#[must_use]
+pub const fn with_common<const OWN: usize, const ALL: usize>(own: [Key; OWN]) -> [Key; ALL] {
+    assert!(ALL == OWN + COMMON_LEN, "one slot for each key");
+    let mut all = [Key::str(""); ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < COMMON_LEN { COMMON[at] } else { own[at - COMMON_LEN] };
+        at += 1;
+    }
+    all
+}
+
+/// What every plugin reads of its config.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Wire<'a> {
+    #[serde(borrow, rename = "cniVersion")]
+    cni_version: Str<'a>,
+    #[serde(borrow)]
+    name: Str<'a>,
+    #[serde(borrow, rename = "type")]
+    kind: Str<'a>,
+    #[serde(borrow)]
+    ipam: WireIpam<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct WireIpam<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Str<'a>,
+}
+
+/// The common part of a network configuration, checked.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NetConf<'a> {
+    /// `cniVersion` as it stands there; "" if absent.
+    pub cni_version: &'a str,
+    /// Network name.
+    pub name: &'a str,
+    /// Plugin type.
+    pub kind: &'a str,
+    ipam: &'a str,
+}
+
+impl<'a> NetConf<'a> {
+    /// Reads the common keys of canonical text and checks the network's name.
+    ///
+    /// # Errors
+    /// Code 7: name missing or not `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`.
+    pub fn read(text: &'a str) -> Result<Self> {
+        let wire: Wire<'a> = json::from_canonical(text).map_err(|_| err!(DECODE, "error unmarshall network config"))?;
+        if wire.name.is_empty() {
+            return Err(err!(CONFIG, "missing network name", "set \"name\" in the network configuration"));
+        }
+        let name = wire.name.plain().filter(|name| is_identifier(name)).ok_or_else(|| {
+            err!(CONFIG, "invalid characters found in network name", wire.name.canonical())
+        })?;
+        let plain = |value: Str<'a>, key: &'static str| {
+            value.plain().ok_or_else(|| err!(CONFIG, "invalid value", "\"", key, "\" is \"", value.canonical(), "\""))
+        };
+        Ok(NetConf {
+            cni_version: plain(wire.cni_version, "cniVersion")?,
+            name,
+            kind: plain(wire.kind, "type")?,
+            ipam: plain(wire.ipam.kind, "ipam.type")?,
+        })
+    }
+
+    /// The IPAM plugin, "" for none.
+    #[must_use]
+    pub fn ipam_type(&self) -> &'a str {
+        self.ipam
+    }
+
+    /// Whether addresses are delegated.
+    #[must_use]
+    pub fn has_ipam(&self) -> bool {
+        !self.ipam.is_empty()
+    }
+}
+
+/// Validates raw text by `keys` and writes the canonical text.
+///
+/// # Errors
+/// Code 6 with line, column and what was expected; code 100 over a capacity.
+pub fn scan<'i, 'o>(raw: &'i [u8], keys: &'static [Key], out: &'o mut [u8]) -> Result<Document<'i, 'o>> {
+    json::scan(raw, keys, out).map_err(|error| decode_error("error unmarshall network config", &error))
+}
+
+/// A JSON fault as a CNI error.
+#[must_use]
+pub fn decode_error(msg: &'static str, fault: &JsonError) -> Error {
+    let mut error = match fault.kind {
+        json::ErrorKind::Limit { .. } => err!(LIMIT, msg),
+        _ => err!(DECODE, msg),
+    };
+    put!(&mut error.details, *fault);
+    error
+}
+
+impl Put for JsonError {
+    fn put(&self, out: &mut dyn Sink) {
+        put!(out, "line ", self.line, ", column ", self.column, ": ");
+        match self.kind {
+            json::ErrorKind::Limit { name, max } => put!(out, name, " allows ", max),
+            json::ErrorKind::Truncated => put!(out, "the text ends here, expected ", self.expected),
+            json::ErrorKind::LoneSurrogate => put!(out, "half of a surrogate pair"),
+            json::ErrorKind::Utf8 => put!(out, "not UTF-8"),
+            json::ErrorKind::ControlCharacter => put!(out, "a control character in a string, expected an escape"),
+            _ => put!(out, "expected ", self.expected),
+        }
+        if let Some(key) = self.key {
+            put!(out, " for \"", key, "\"");
+        }
+    }
+}
+
+impl Put for Expected {
+    fn put(&self, out: &mut dyn Sink) {
+        match *self {
+            Expected::Text(text) => out.text(text),
+            Expected::Int { min, max } => put!(out, "an integer ", min, "..", max),
+            Expected::Uint { min, max } => put!(out, "an integer ", min, "..", max),
+        }
+    }
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct DnsConf<'a> {
+    #[serde(borrow)]
+    dns: Dns<'a>,
+}
+
+/// The config's own `dns` block, which replaces that of an IPAM result if any
+/// of its keys is set.
+///
+/// # Errors
+/// Code 100: over a capacity.
+pub fn dns<'a>(text: &'a str) -> Result<crate::result::Dns> {
+    let conf: DnsConf<'a> = json::from_canonical(text).map_err(|_| Error::limit("DNS_ENTRIES", limits::DNS_ENTRIES))?;
+    conf.dns.read()
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct PrevConf<'a> {
+    #[serde(borrow, rename = "prevResult")]
+    prev: Option<PrevResult<'a>>,
+}
+
+/// Reads `prevResult` into `out`; `false` if there is none.
+///
+/// # Errors
+/// Code 6: not a result of the config's family.
+pub fn prev_result(text: &str, conf: &NetConf<'_>, out: &mut crate::result::AddResult) -> Result<bool> {
+    let wire: PrevConf<'_> = json::from_canonical(text).map_err(|_| err!(DECODE, "could not parse prevResult"))?;
+    let Some(prev) = wire.prev else { return Ok(false) };
+    crate::result::decode::prev(&prev, conf.cni_version, out)?;
+    Ok(true)
+}
+
+/// One valid attachment of a GC call.
+#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[serde(default)]
+pub struct Attachment<'a> {
+    /// Container ID.
+    #[serde(borrow, rename = "containerID")]
+    pub container: Str<'a>,
+    /// Interface name.
+    #[serde(borrow)]
+    pub ifname: Str<'a>,
+}
+
+type AttachmentList<'a> = heapless::Vec<Attachment<'a>, { limits::ATTACHMENTS }>;
+
+/// The attachments that GC must keep (spec 1.1.0, GC).
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct ValidAttachments<'a> {
+    #[serde(borrow, rename = "cni.dev/valid-attachments")]
+    valid: Option<AttachmentList<'a>>,
+    #[serde(borrow, rename = "cni.dev/attachments")]
+    legacy: Option<AttachmentList<'a>>,
+}
+
+impl<'a> ValidAttachments<'a> {
+    /// Reads both spellings of the list. `None`: no list was given, and
+    /// nothing may be removed (an absent list is not an empty list).
+    ///
+    /// # Errors
+    /// Code 100: more than [`limits::ATTACHMENTS`].
+    pub fn read(text: &'a str) -> Result<Option<Self>> {
+        let lists: Self = json::from_canonical(text).map_err(|_| Error::limit("ATTACHMENTS", limits::ATTACHMENTS))?;
+        Ok((lists.valid.is_some() || lists.legacy.is_some()).then_some(lists))
+    }
+
+    /// Whether this attachment is in either list.
+    #[must_use]
+    pub fn contains(&self, container: &str, ifname: &str) -> bool {
+        [&self.valid, &self.legacy]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|a| a.container == *container && a.ifname == *ifname)
+    }
+
+    /// Whether any attachment of this container is in either list.
+    #[must_use]
+    pub fn contains_container(&self, container: &str) -> bool {
+        [&self.valid, &self.legacy].into_iter().flatten().flatten().any(|a| a.container == *container)
+    }
+
+    /// Whether a tag of `network` belongs to one of the listed attachments.
+    #[must_use]
+    pub fn keeps(&self, network: &str, tag: &crate::owner::Tag) -> bool {
+        if let Some((_, container, ifname)) = tag.parts() {
+            return self.contains(container, ifname);
+        }
+        [&self.valid, &self.legacy].into_iter().flatten().flatten().any(|a| {
+            let (Some(container), Some(ifname)) = (a.container.plain(), a.ifname.plain()) else { return false };
+            let owner = crate::owner::Owner { network, container, ifname: crate::name::IfName::of(ifname) };
+            owner.tag() == *tag
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! The undo log: rollback exists only here.
+
+use core::net::IpAddr;
+
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::name::{IfIndex, IfName};
+use crate::net::Cidr;
+use crate::observe::{Ns, PublishedPort, Route};
+use crate::op::{LinkChange, LinkId, Removal};
+use crate::text::fits;
+
+type Path = heapless::String<{ limits::PATH }>;
+
+/// An inverse with its text copied, so that it outlives the plan.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum Inverse {
+    DeleteLink { ns: Ns, name: IfName },
+    ResetLink { ns: Ns, link: LinkId, set: LinkChange<'static> },
+    ResetSysctl { ns: Ns, key: heapless::String<{ limits::SYSCTL_KEY }>, value: heapless::String<{ limits::SYSCTL_VALUE }> },
+    DeleteAddress { ns: Ns, index: IfIndex, cidr: Cidr },
+    DeleteRoute { ns: Ns, index: IfIndex, route: Route },
+    ReleaseLease { dir: Path, ip: IpAddr },
+    RemoveFile { path: Path },
+    Unclaim { dir: Path, key: heapless::String<64> },
+    Unpublish { port: PublishedPort },
+    UnpublishSource { to: IpAddr, via: IfIndex, all: bool },
+    Unmasquerade { ip: IpAddr },
+    /// A foreign plugin's ADD is compensated by its DEL.
+    Delegate { plugin: heapless::String<64> },
+}
+
+impl Inverse {
+    fn copy(removal: &Removal<'_>) -> Option<Self> {
+        Some(match *removal {
+            Removal::DeleteLink { ns, name } => Inverse::DeleteLink { ns, name },
+            Removal::ResetLink { ns, link, set } => {
+                Inverse::ResetLink { ns, link, set: LinkChange { alias: None, up: set.up, mtu: set.mtu, mac: set.mac,
+                    promisc: set.promisc, allmulti: set.allmulti, txqlen: set.txqlen, hairpin: set.hairpin } }
+            }
+            Removal::ResetSysctl { ns, key, value } => Inverse::ResetSysctl { ns, key: fits(&[&key])?, value: fits(&[&value])? },
+            Removal::DeleteAddress { ns, index, cidr } => Inverse::DeleteAddress { ns, index, cidr },
+            Removal::DeleteRoute { ns, index, route } => Inverse::DeleteRoute { ns, index, route },
+            Removal::ReleaseLease { dir, ip } => Inverse::ReleaseLease { dir: fits(&[&dir])?, ip },
+            Removal::RemoveFile { path } => Inverse::RemoveFile { path: fits(&[&path])? },
+            Removal::Unclaim { dir, key } => Inverse::Unclaim { dir: fits(&[&dir])?, key: fits(&[&key])? },
+            Removal::Unpublish { port } => Inverse::Unpublish { port },
+            Removal::UnpublishSource { to, via, all } => Inverse::UnpublishSource { to, via, all },
+            Removal::Unmasquerade { ip } => Inverse::Unmasquerade { ip },
+            // Not the inverse of any change.
+            Removal::DeleteNeighbour { .. } | Removal::PurgeConnections { .. } => return None,
+        })
+    }
+
+    fn step(&self) -> Step<'_> {
+        Step::Remove(match self {
+            Inverse::DeleteLink { ns, name } => Removal::DeleteLink { ns: *ns, name: *name },
+            Inverse::ResetLink { ns, link, set } => Removal::ResetLink { ns: *ns, link: *link, set: *set },
+            Inverse::ResetSysctl { ns, key, value } => Removal::ResetSysctl { ns: *ns, key, value },
+            Inverse::DeleteAddress { ns, index, cidr } => Removal::DeleteAddress { ns: *ns, index: *index, cidr: *cidr },
+            Inverse::DeleteRoute { ns, index, route } => Removal::DeleteRoute { ns: *ns, index: *index, route: *route },
+            Inverse::ReleaseLease { dir, ip } => Removal::ReleaseLease { dir, ip: *ip },
+            Inverse::RemoveFile { path } => Removal::RemoveFile { path },
+            Inverse::Unclaim { dir, key } => Removal::Unclaim { dir, key },
+            Inverse::Unpublish { port } => Removal::Unpublish { port: *port },
+            Inverse::UnpublishSource { to, via, all } => Removal::UnpublishSource { to: *to, via: *via, all: *all },
+            Inverse::Unmasquerade { ip } => Removal::Unmasquerade { ip: *ip },
+            Inverse::Delegate { plugin } => return Step::Delegate(plugin),
+        })
+    }
+}
+
+/// One step of an undo.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Step<'j> {
+    /// An operation for the backend.
+    Remove(Removal<'j>),
+    /// DEL of this foreign IPAM plugin.
+    Delegate(&'j str),
+}
+
+/// A bounded undo log, newest entry undone first.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Journal {
+    entries: heapless::Vec<Inverse, { limits::JOURNAL }>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Journal {
+    /// An empty journal.
+    #[must_use]
+    pub const fn new() -> Self {
+        Journal { entries: heapless::Vec::new() }
+    }
+
+    /// Whether another entry fits; asked before a change is applied.
+    ///
+    /// # Errors
+    /// Code 100.
+    pub fn reserve(&self, more: usize) -> Result<()> {
+        if self.entries.len().saturating_add(more) > limits::JOURNAL {
+            return Err(Error::limit("JOURNAL", limits::JOURNAL));
+        }
+        Ok(())
+    }
+
+    /// Records the inverse of an applied change.
+    ///
+    /// # Errors
+    /// Code 100: the text of the inverse is over its limit.
+    pub fn record(&mut self, removal: &Removal<'_>) -> Result<()> {
+        let inverse = Inverse::copy(removal).ok_or_else(|| Error::limit("PATH", limits::PATH))?;
+        self.entries.push(inverse).map_err(|_| Error::limit("JOURNAL", limits::JOURNAL))
+    }
+
+    /// Records that a foreign plugin's ADD succeeded.
+    ///
+    /// # Errors
+    /// Code 100.
+    pub fn record_delegate(&mut self, plugin: &str) -> Result<()> {
+        let plugin = fits(&[&plugin]).ok_or_else(|| Error::limit("JOURNAL plugin name", 64))?;
+        self.entries.push(Inverse::Delegate { plugin }).map_err(|_| Error::limit("JOURNAL", limits::JOURNAL))
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is nothing to undo.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Undoes down to `mark` entries, newest first; goes on past failures, which
+    /// `act` notes itself.
+    pub fn undo_to(&mut self, mark: usize, act: &mut dyn FnMut(Step<'_>)) {
+        while self.entries.len() > mark {
+            let Some(inverse) = self.entries.pop() else { return };
+            act(inverse.step());
+        }
+    }
+
+    /// Forgets everything: what was done stays.
+    pub fn commit(&mut self) {
+        self.entries.clear();
+    }
+}

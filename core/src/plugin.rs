@@ -1,0 +1,143 @@
+//! What a plugin is.
+
+use crate::conf::NetConf;
+use crate::env::{Environment, Invocation};
+use crate::err;
+use crate::error::Result;
+use crate::json::Key;
+use crate::owner::Owner;
+use crate::result::AddResult;
+use crate::session::Session;
+use crate::version::{Command, Version};
+
+/// One valid call: environment, config, prevResult.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The CNI variables.
+    pub env: &'a Invocation<'a>,
+    /// Keys that every config may have.
+    pub conf: &'a NetConf<'a>,
+    /// The config as canonical JSON, by the plugin's own keys.
+    pub text: &'a str,
+    /// The config as it came on stdin; delegates get these bytes.
+    pub raw: &'a [u8],
+    /// The config's version: results are printed in it.
+    pub version: Version,
+    /// prevResult, if the config has one.
+    pub prev: Option<&'a AddResult>,
+    /// Map keys that stood twice in the config (offset of the first).
+    pub repeated_key: Option<usize>,
+}
+
+impl<'a> Call<'a> {
+    /// Reads the plugin's own config struct.
+    ///
+    /// # Errors
+    /// Code 7: the text does not fit the type (a list over its capacity).
+    pub fn config<T: serde::Deserialize<'a>>(&self) -> Result<T> {
+        crate::json::from_canonical(self.text)
+            .map_err(|_| err!(CONFIG, "config does not fit", "a list or a string is longer than this plugin allows"))
+    }
+
+    /// Whose attachment this is.
+    #[must_use]
+    pub fn owner(&self) -> Owner<'a> {
+        Owner { network: self.conf.name, container: self.env.container_id, ifname: self.env.ifname }
+    }
+
+    /// prevResult, which a chained plugin and CHECK need.
+    ///
+    /// # Errors
+    /// Code 7 `Required prevResult missing`.
+    pub fn required_prev(&self) -> Result<&'a AddResult> {
+        self.prev.ok_or_else(|| err!(CONFIG, "Required prevResult missing",
+            "this plugin must be called as chained plugin, after one that makes an interface"))
+    }
+
+    /// The environment of a delegated call.
+    #[must_use]
+    pub fn environment(&self, command: Command) -> Environment<'a> {
+        let attachment = !matches!(command, Command::Gc | Command::Status);
+        Environment {
+            command: command.as_str(),
+            container_id: self.env.container_id,
+            netns: self.env.netns,
+            ifname: if attachment { self.env_ifname() } else { "" },
+            args: self.env.args,
+            path: self.env.path,
+            netns_override: if self.env.same_netns_allowed { "1" } else { "" },
+        }
+    }
+
+    fn env_ifname(&self) -> &'a str {
+        self.env.ifname.as_str()
+    }
+}
+
+/// A CNI plugin: its config keys, and what it plans for each command.
+///
+/// A plugin observes through `session.backend`, builds a
+/// [`Plan`](crate::op::Plan), and hands it to [`Session::apply`]. Failure of
+/// ADD is undone by the caller from the journal; no plugin undoes anything.
+pub trait Plugin: Sync {
+    /// The name it is called by (`type` in a config, argv\[0\]).
+    fn name(&self) -> &'static str;
+
+    /// Every config key it reads, [`conf::COMMON`](crate::conf::COMMON) included.
+    fn keys(&self) -> &'static [Key];
+
+    /// Spec versions it supports.
+    fn versions(&self) -> &'static [Version] {
+        Version::ALL
+    }
+
+    /// Whether it can only stand behind another plugin of a list.
+    fn is_chained(&self) -> bool {
+        false
+    }
+
+    /// Whether it gives addresses (its ADD needs no sandbox of its own).
+    fn is_ipam(&self) -> bool {
+        false
+    }
+
+    /// ADD: makes the attachment and fills `result`.
+    ///
+    /// # Errors
+    /// Any CNI error; what was applied is undone by the caller.
+    fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()>;
+
+    /// CHECK: the attachment is as ADD left it.
+    ///
+    /// # Errors
+    /// Code 104 when it is not.
+    fn check(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()>;
+
+    /// DEL: removes the attachment; what is gone already is success.
+    ///
+    /// # Errors
+    /// The first failure, after everything was tried.
+    fn del(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()>;
+
+    /// GC: removes what carries this network's tag and belongs to no valid attachment.
+    ///
+    /// # Errors
+    /// The first failure, after everything was tried.
+    fn gc(&self, _call: &Call<'_>, _session: &mut Session<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// STATUS: ADD can be served.
+    ///
+    /// # Errors
+    /// Codes 50 and 51.
+    fn status(&self, _call: &Call<'_>, _session: &mut Session<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl core::fmt::Debug for dyn Plugin {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}

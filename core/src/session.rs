@@ -1,0 +1,393 @@
+//! One call's hands: apply plans, delegate IPAM, undo on failure.
+
+use crate::backend::{Backend, Found, Sandbox};
+use crate::env::Environment;
+use crate::err;
+use crate::error::{Error, Failures, Result};
+use crate::journal::{Journal, Step};
+use crate::limits;
+use crate::name::check_plugin_type;
+use crate::op::Plan;
+use crate::plugin::{Call, Plugin};
+use crate::put;
+use crate::result::AddResult;
+use crate::version::Command;
+
+/// Everything a session needs, owned by the entry point.
+#[derive(Debug)]
+pub struct Workspace {
+    /// Journal, log and a foreign plugin's output.
+    pub buffers: Buffers,
+    /// The config as a delegate in process reads it.
+    pub nested_text: [u8; limits::REQUEST],
+}
+
+/// What is written during a call.
+#[derive(Debug)]
+pub struct Buffers {
+    /// Undo log.
+    pub journal: Journal,
+    /// What was applied, with times.
+    pub log: Log,
+    /// A foreign plugin's output as it came.
+    pub foreign_raw: [u8; limits::REQUEST],
+    /// The same as canonical text.
+    pub foreign_text: [u8; limits::REQUEST],
+    /// A foreign plugin's error object, passed through.
+    pub foreign_error: heapless::Vec<u8, { limits::FOREIGN_ERROR }>,
+}
+
+impl Workspace {
+    /// Empty buffers; `const`, so that they can be static.
+    #[must_use]
+    pub const fn new() -> Self {
+        Workspace {
+            buffers: Buffers {
+                journal: Journal::new(),
+                log: Log::new(),
+                foreign_raw: [0; limits::REQUEST],
+                foreign_text: [0; limits::REQUEST],
+                foreign_error: heapless::Vec::new(),
+            },
+            nested_text: [0; limits::REQUEST],
+        }
+    }
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One applied operation.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct LogLine {
+    /// Plugin that planned it.
+    pub plugin: &'static str,
+    /// What was done.
+    pub verb: &'static str,
+    /// To what.
+    pub object: heapless::String<64>,
+    /// When its batch began, microseconds of [`Backend::now_us`].
+    pub at_us: u64,
+    /// Until its outcome was known, microseconds.
+    pub took_us: u32,
+    /// Whether it succeeded.
+    pub ok: bool,
+}
+
+/// The log of applied operations; the oldest stay when it is full.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Log {
+    lines: heapless::Vec<LogLine, { limits::LOG }>,
+    enabled: bool,
+}
+
+impl Log {
+    /// An empty log that records nothing until it is enabled.
+    #[must_use]
+    pub const fn new() -> Self {
+        Log { lines: heapless::Vec::new(), enabled: false }
+    }
+
+    /// Starts recording from empty.
+    pub fn enable(&mut self) {
+        self.enabled = true;
+        self.lines.clear();
+    }
+
+    /// What was recorded.
+    #[must_use]
+    pub fn lines(&self) -> &[LogLine] {
+        &self.lines
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a plugin works with during one call.
+#[expect(missing_debug_implementations, reason = "holds a backend, which has no debug form")]
+pub struct Session<'s> {
+    /// The operating system.
+    pub backend: &'s mut dyn Backend,
+    /// Plugins of this program, for delegation in process.
+    pub registry: &'s [&'static dyn Plugin],
+    work: &'s mut Buffers,
+    nested: &'s mut [u8],
+    plugin: &'static str,
+    sandbox: Sandbox,
+    builtin_without_file: bool,
+}
+
+impl<'s> Session<'s> {
+    /// A session with an empty journal.
+    pub fn new(backend: &'s mut dyn Backend, registry: &'s [&'static dyn Plugin], work: &'s mut Workspace) -> Self {
+        let Workspace { buffers, nested_text } = work;
+        buffers.foreign_error.clear();
+        Session { backend, registry, work: buffers, nested: nested_text, plugin: "", sandbox: Sandbox::Missing, builtin_without_file: false }
+    }
+
+    /// Lets a delegated plugin that is not in CNI_PATH run in process: the
+    /// runtime side needs no installed files.
+    pub fn allow_builtin_without_file(&mut self) {
+        self.builtin_without_file = true;
+    }
+
+    /// Names the plugin whose operations follow, for the log; gives the former name.
+    pub fn set_plugin(&mut self, name: &'static str) -> &'static str {
+        core::mem::replace(&mut self.plugin, name)
+    }
+
+    /// The buffers.
+    pub fn work(&mut self) -> &mut Buffers {
+        self.work
+    }
+
+    /// Whether the sandbox of this call is open.
+    #[must_use]
+    pub fn has_sandbox(&self) -> bool {
+        self.sandbox == Sandbox::Open
+    }
+
+    /// Opens the sandbox of the calls that follow.
+    ///
+    /// # Errors
+    /// Code 8: the path is there but is no network namespace.
+    pub fn open_sandbox(&mut self, path: &str) -> Result<Sandbox> {
+        self.sandbox = Sandbox::Missing;
+        if !path.is_empty() {
+            self.sandbox = self.backend.open_sandbox(path)?;
+        }
+        Ok(self.sandbox)
+    }
+
+    /// Applies a plan; the inverses of what succeeded are in the journal even
+    /// when something failed. Removals run only if every change succeeded.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn apply(&mut self, plan: &Plan<'_>) -> Result<()> {
+        self.work.journal.reserve(plan.changes().len())?;
+        self.apply_changes(plan)?;
+        self.remove(plan)
+    }
+
+    fn apply_changes(&mut self, plan: &Plan<'_>) -> Result<()> {
+        let Buffers { journal, log, .. } = &mut *self.work;
+        let begun = if log.enabled { self.backend.now_us() } else { 0 };
+        let mut first: Result<()> = Ok(());
+        let mut seen = 0usize;
+        let plugin = self.plugin;
+        self.backend.apply(plan.changes(), &mut |at, outcome| {
+            seen = seen.saturating_add(1);
+            if log.enabled
+                && let Some(change) = plan.changes().get(at)
+            {
+                let mut object = heapless::String::new();
+                put!(&mut object, *change);
+                let _ = log.lines.push(LogLine {
+                    plugin, verb: change.verb(), object, at_us: begun, took_us: 0, ok: outcome.is_ok(),
+                });
+            }
+            let step = outcome.and_then(|inverse| inverse.map_or(Ok(()), |inverse| journal.record(&inverse)));
+            if first.is_ok() {
+                first = step;
+            }
+        });
+        if log.enabled {
+            let took = self.backend.now_us().saturating_sub(begun);
+            let fresh = log.lines.len().saturating_sub(seen);
+            for line in log.lines.iter_mut().skip(fresh) {
+                line.took_us = u32::try_from(took).unwrap_or(u32::MAX);
+            }
+        }
+        if first.is_ok() && seen < plan.changes().len() {
+            return Err(err!(INTERNAL, "backend did not report every change"));
+        }
+        first
+    }
+
+    /// Carries out the removals of a plan, all of them.
+    ///
+    /// # Errors
+    /// The first failure, the others in its details.
+    pub fn remove(&mut self, plan: &Plan<'_>) -> Result<()> {
+        if plan.removals().is_empty() {
+            return Ok(());
+        }
+        let Buffers { log, .. } = &mut *self.work;
+        let begun = if log.enabled { self.backend.now_us() } else { 0 };
+        let mut failures = Failures::new();
+        let plugin = self.plugin;
+        let mut seen = 0usize;
+        self.backend.remove(plan.removals(), &mut |at, outcome| {
+            seen = seen.saturating_add(1);
+            if log.enabled
+                && let Some(removal) = plan.removals().get(at)
+            {
+                let mut object = heapless::String::new();
+                put!(&mut object, *removal);
+                let _ = log.lines.push(LogLine {
+                    plugin, verb: removal.verb(), object, at_us: begun, took_us: 0, ok: outcome.is_ok(),
+                });
+            }
+            failures.note(outcome);
+        });
+        if log.enabled {
+            let took = self.backend.now_us().saturating_sub(begun);
+            let fresh = log.lines.len().saturating_sub(seen);
+            for line in log.lines.iter_mut().skip(fresh) {
+                line.took_us = u32::try_from(took).unwrap_or(u32::MAX);
+            }
+        }
+        failures.into_result()
+    }
+
+    /// How much the journal holds: a mark for [`undo_to`](Session::undo_to).
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.work.journal.len()
+    }
+
+    /// Undoes everything since `mark`, newest first, past failures; what could
+    /// not be undone is added to the details of `cause`.
+    pub fn undo_to(&mut self, mark: usize, call: &Call<'_>, mut cause: Error) -> Error {
+        let mut journal = core::mem::take(&mut self.work.journal);
+        journal.undo_to(mark, &mut |step| {
+            let outcome = match step {
+                Step::Remove(removal) => {
+                    let mut outcome = Ok(());
+                    self.backend.remove(&[removal], &mut |_, result| outcome = result);
+                    outcome
+                }
+                Step::Delegate(plugin) => self.compensate(plugin, call),
+            };
+            if let Err(error) = outcome {
+                put!(&mut cause.details, "; not undone: ", error);
+            }
+        });
+        self.work.journal = journal;
+        cause
+    }
+
+    /// DEL of a foreign plugin whose ADD is being undone; its output must not
+    /// overwrite the error that is passed through.
+    fn compensate(&mut self, plugin: &str, call: &Call<'_>) -> Result<()> {
+        let kept = self.work.foreign_error.clone();
+        let outcome = self.delegate_to(plugin, call, Command::Del, None);
+        self.work.foreign_error = kept;
+        outcome
+    }
+
+    /// Runs the IPAM plugin of the call's config with the same command; ADD
+    /// fills `result`.
+    ///
+    /// # Errors
+    /// The plugin's own error, or why it could not be run.
+    pub fn delegate(&mut self, call: &Call<'_>, command: Command, result: Option<&mut AddResult>) -> Result<()> {
+        self.delegate_to(call.conf.ipam_type(), call, command, result)
+    }
+
+    fn delegate_to(&mut self, plugin: &str, call: &Call<'_>, command: Command, result: Option<&mut AddResult>) -> Result<()> {
+        check_plugin_type(plugin)?;
+        let builtin = self.registry.iter().copied().find(|p| p.name() == plugin);
+        match (self.backend.find(plugin, call.env.path)?, builtin) {
+            (Found::Own, Some(builtin)) => self.delegate_in_process(builtin, call, command, result),
+            (Found::Missing, Some(builtin)) if self.builtin_without_file => {
+                self.delegate_in_process(builtin, call, command, result)
+            }
+            (Found::Foreign(program), _) => self.delegate_by_exec(plugin, &program, call, command, result),
+            (Found::Own, None) => Err(err!(CONFIG, "plugin not built in", plugin)),
+            (Found::Missing, _) => Err(err!(CONFIG, "failed to find plugin", "\"", plugin, "\" in path [", call.env.path, "]")),
+        }
+    }
+
+    fn delegate_in_process(
+        &mut self, plugin: &'static dyn Plugin, call: &Call<'_>, command: Command, result: Option<&mut AddResult>,
+    ) -> Result<()> {
+        // The delegate reads the same stdin by its own keys. The buffer is
+        // taken out for as long as the delegate's config borrows it.
+        let buffer = core::mem::take(&mut self.nested);
+        let outcome = self.run_nested(plugin, call, command, result, buffer);
+        self.nested = buffer;
+        outcome
+    }
+
+    fn run_nested(
+        &mut self, plugin: &'static dyn Plugin, call: &Call<'_>, command: Command, result: Option<&mut AddResult>, buffer: &mut [u8],
+    ) -> Result<()> {
+        let document = crate::conf::scan(call.raw, plugin.keys(), buffer)?;
+        let conf = crate::conf::NetConf::read(document.canonical())?;
+        let inner = Call { conf: &conf, text: document.canonical(), repeated_key: document.repeated_map_key(), ..*call };
+        let outer = self.set_plugin(plugin.name());
+        let outcome = match (command, result) {
+            (Command::Add, Some(result)) => plugin.add(&inner, self, result),
+            (Command::Check, _) => plugin.check(&inner, self),
+            (Command::Del, _) => plugin.del(&inner, self),
+            (Command::Gc, _) => plugin.gc(&inner, self),
+            (Command::Status, _) => plugin.status(&inner, self),
+            (Command::Add, None) | (Command::Version, _) => Ok(()),
+        };
+        self.set_plugin(outer);
+        outcome
+    }
+
+    fn delegate_by_exec(
+        &mut self, plugin: &str, program: &str, call: &Call<'_>, command: Command, result: Option<&mut AddResult>,
+    ) -> Result<()> {
+        let env = call.environment(command);
+        let length = self.exec(plugin, program, &env, call.raw)?;
+        if command != Command::Add {
+            return Ok(());
+        }
+        self.work.journal.record_delegate(plugin)?;
+        let Some(result) = result else { return Ok(()) };
+        let Buffers { foreign_raw, foreign_text, .. } = &mut *self.work;
+        let raw = foreign_raw.get(..length).unwrap_or_default();
+        crate::result::decode::foreign(raw, call.version, foreign_text, result)
+    }
+
+    /// Runs a program as a plugin; gives the length of its output in
+    /// `work().foreign_raw`. A plugin's error object is kept in
+    /// `work().foreign_error`, to be printed as it is.
+    ///
+    /// # Errors
+    /// Code 105, or an error marked [`foreign`](Error::foreign).
+    pub fn exec(&mut self, plugin: &str, program: &str, env: &Environment<'_>, stdin: &[u8]) -> Result<usize> {
+        let Buffers { foreign_raw, foreign_text, foreign_error, .. } = &mut *self.work;
+        let exit = self.backend.exec(program, env, stdin, foreign_raw)?;
+        if exit.code == 0 {
+            return Ok(exit.stdout);
+        }
+        let output = foreign_raw.get(..exit.stdout).unwrap_or_default();
+        if crate::result::decode::is_error_object(output, foreign_text) {
+            foreign_error.clear();
+            if foreign_error.extend_from_slice(output).is_ok() {
+                let mut error = err!(DELEGATE, "delegated plugin failed", plugin);
+                error.foreign = true;
+                return Err(error);
+            }
+        }
+        let mut error = err!(DELEGATE, "netplugin failed", plugin);
+        if !exit.stderr.is_empty() {
+            put!(&mut error.details, ": \"", exit.stderr.as_str(), "\"");
+        } else if output.is_empty() {
+            put!(&mut error.details, " with no error message");
+        } else {
+            put!(&mut error.details, " but its diagnostic message is no JSON object");
+        }
+        if exit.code > 128 {
+            put!(&mut error.details, ": killed by signal ", exit.code.wrapping_sub(128));
+        } else {
+            put!(&mut error.details, ": exit status ", exit.code);
+        }
+        Err(error)
+    }
+}

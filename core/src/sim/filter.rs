@@ -1,0 +1,126 @@
+//! The packet filter: published ports, source translation, masquerade.
+
+use core::net::IpAddr;
+
+use super::{PUBLISHED, TRANSLATED, keep, taken};
+use crate::err;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::name::IfIndex;
+use crate::net::Cidr;
+use crate::observe::PublishedPort;
+use crate::op::{Change, Removal};
+use crate::text::fits;
+
+type Text = heapless::String<{ limits::TAG }>;
+
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) port: PublishedPort,
+    pub(crate) tag: Text,
+}
+
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) to: IpAddr,
+    pub(crate) via: IfIndex,
+    pub(crate) all: bool,
+    pub(crate) tag: Text,
+}
+
+#[derive(Debug)]
+pub(crate) struct Masqueraded {
+    pub(crate) ip: IpAddr,
+    pub(crate) net: Cidr,
+    pub(crate) tag: Text,
+}
+
+#[derive(Debug)]
+pub(crate) struct Filter {
+    pub(crate) published: heapless::Vec<Published, PUBLISHED>,
+    pub(crate) sources: heapless::Vec<Source, TRANSLATED>,
+    pub(crate) masqueraded: heapless::Vec<Masqueraded, TRANSLATED>,
+    /// The kernel has no packet filter.
+    pub(crate) missing: bool,
+}
+
+/// How full the lists were: what a failed batch goes back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark(usize, usize, usize);
+
+/// Whether two mappings want the same packets.
+fn same_port(a: &PublishedPort, b: &PublishedPort) -> bool {
+    a.protocol == b.protocol && a.host_ip == b.host_ip && a.host_port == b.host_port && a.to.is_ipv6() == b.to.is_ipv6()
+}
+
+fn text(tag: &str) -> Result<Text> {
+    fits(&[&tag]).ok_or_else(|| Error::limit("TAG", limits::TAG))
+}
+
+impl Filter {
+    pub(crate) const fn new() -> Self {
+        Filter { published: heapless::Vec::new(), sources: heapless::Vec::new(), masqueraded: heapless::Vec::new(), missing: false }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.published.clear();
+        self.sources.clear();
+        self.masqueraded.clear();
+        self.missing = false;
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.published.len(), self.sources.len(), self.masqueraded.len())
+    }
+
+    pub(crate) fn back_to(&mut self, mark: Mark) {
+        self.published.truncate(mark.0);
+        self.sources.truncate(mark.1);
+        self.masqueraded.truncate(mark.2);
+    }
+
+    pub(crate) fn probe(&self) -> Result<()> {
+        if self.missing { Err(err!(NOT_AVAILABLE, "packet filter not available", "the kernel has no nf_tables")) } else { Ok(()) }
+    }
+
+    /// Adds one element; its inverse, or none if it was there already.
+    pub(crate) fn add(&mut self, change: &Change<'_>) -> Result<Option<Removal<'static>>> {
+        self.probe().map_err(|error| error.as_code(crate::error::Code::KERNEL))?;
+        match *change {
+            Change::Publish { port, tag } => {
+                if self.published.iter().any(|known| same_port(&known.port, &port)) {
+                    return Err(taken("published port").with(&" ").with(&port));
+                }
+                keep(&mut self.published, Published { port, tag: text(tag)? }, "PUBLISHED")?;
+                Ok(Some(Removal::Unpublish { port }))
+            }
+            Change::PublishSource { to, via, all, tag } => {
+                if let Some(known) = self.sources.iter().find(|known| known.to == to && known.via == via && known.all == all) {
+                    return if known.tag == tag { Ok(None) } else { Err(taken("source translation")) };
+                }
+                keep(&mut self.sources, Source { to, via, all, tag: text(tag)? }, "TRANSLATED")?;
+                Ok(Some(Removal::UnpublishSource { to, via, all }))
+            }
+            Change::Masquerade { ip, net, tag } => {
+                if let Some(known) = self.masqueraded.iter().find(|known| known.ip == ip) {
+                    return if known.tag == tag && known.net == net { Ok(None) } else { Err(taken("masqueraded address")) };
+                }
+                keep(&mut self.masqueraded, Masqueraded { ip, net, tag: text(tag)? }, "TRANSLATED")?;
+                Ok(Some(Removal::Unmasquerade { ip }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) fn unpublish(&mut self, port: &PublishedPort) {
+        self.published.retain(|known| known.port != *port);
+    }
+
+    pub(crate) fn unpublish_source(&mut self, to: IpAddr, via: IfIndex, all: bool) {
+        self.sources.retain(|known| known.to != to || known.via != via || known.all != all);
+    }
+
+    pub(crate) fn unmasquerade(&mut self, ip: IpAddr) {
+        self.masqueraded.retain(|known| known.ip != ip);
+    }
+}

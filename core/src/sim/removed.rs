@@ -1,0 +1,94 @@
+//! Removals: all of them, a missing target is success.
+
+use super::SimBackend;
+use super::apply::path_in;
+use super::network::HOST;
+use super::sysctl::Layer;
+use crate::error::Result;
+use crate::limits;
+use crate::name::IfName;
+use crate::observe::{LinkKind, Ns};
+use crate::op::{LinkChange, LinkId, Removal};
+use crate::sim::{EOPNOTSUPP, refused};
+use crate::text::fits;
+
+impl SimBackend {
+    pub(super) fn remove_one(&mut self, removal: &Removal<'_>) -> Result<()> {
+        match *removal {
+            Removal::DeleteLink { ns, name } => self.delete_link(ns, &name),
+            Removal::ResetLink { ns, link, set } => self.reset_link(ns, link, &set),
+            Removal::ResetSysctl { ns, key, value } => self.reset_sysctl(ns, key, value),
+            Removal::DeleteAddress { ns, index, cidr } => {
+                if let Ok(space) = self.space(ns) {
+                    self.net.delete_address(space, index, cidr);
+                }
+                Ok(())
+            }
+            Removal::DeleteRoute { ns, index, route } => {
+                if let Ok(space) = self.space(ns) {
+                    self.net.delete_route(space, index, &route);
+                }
+                Ok(())
+            }
+            Removal::DeleteNeighbour { index, ip } => {
+                self.net.neighbours.retain(|known| known.index != index || known.ip != ip);
+                Ok(())
+            }
+            Removal::ReleaseLease { dir, ip } => path_in(dir, &ip).map(|path| self.forget(&path)),
+            Removal::RemoveFile { path } => {
+                self.forget(path);
+                Ok(())
+            }
+            Removal::Unclaim { dir, key } => path_in(dir, &key).map(|path| self.forget(&path)),
+            Removal::Unpublish { port } => {
+                self.filter.unpublish(&port);
+                Ok(())
+            }
+            Removal::UnpublishSource { to, via, all } => {
+                self.filter.unpublish_source(to, via, all);
+                Ok(())
+            }
+            Removal::Unmasquerade { ip } => {
+                self.filter.unmasquerade(ip);
+                Ok(())
+            }
+            Removal::PurgeConnections { .. } => {
+                self.events.purges = self.events.purges.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    fn forget(&mut self, path: &str) {
+        self.store.remove(path);
+    }
+
+    fn delete_link(&mut self, ns: Ns, name: &IfName) -> Result<()> {
+        let Ok(space) = self.space(ns) else { return Ok(()) };
+        let Some((index, kind)) = self.net.named(space, name).map(|link| (link.index, link.kind)) else { return Ok(()) };
+        if kind == LinkKind::Loopback {
+            return Err(refused(EOPNOTSUPP, "lo cannot be deleted"));
+        }
+        let sysctls = &mut self.sysctls;
+        self.net.delete_link(space, index, &mut |ns, name| sysctls.link_gone(ns, name.as_str()));
+        Ok(())
+    }
+
+    fn reset_link(&mut self, ns: Ns, link: LinkId, set: &LinkChange<'_>) -> Result<()> {
+        let Ok(space) = self.space(ns) else { return Ok(()) };
+        let Some(index) = self.net.find(space, link).map(|link| link.index) else { return Ok(()) };
+        // A port that left its bridge has no port attributes to reset.
+        let port = self.net.indexed(HOST, index).is_some_and(|link| link.master.is_some());
+        let set = LinkChange { hairpin: set.hairpin.filter(|_| port), ..*set };
+        self.net.set_link(space, index, &set)
+    }
+
+    fn reset_sysctl(&mut self, ns: Ns, key: &str, value: &str) -> Result<()> {
+        let Ok(space) = self.space(ns) else { return Ok(()) };
+        let key: heapless::String<{ limits::SYSCTL_KEY }> = fits(&[&key]).unwrap_or_default();
+        if self.sysctls.get(&self.net, space, &key).is_none() {
+            return Ok(());
+        }
+        self.write_sysctl(space, Layer::Written, &key, value)
+    }
+}

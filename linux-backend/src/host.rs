@@ -1,0 +1,299 @@
+//! [`Linux`]: the backend over this kernel.
+
+use core::net::IpAddr;
+
+use picocni_core::backend::{Applied, Backend, Exit, Found, Removed, Sandbox};
+use picocni_core::env::Environment;
+use picocni_core::err;
+use picocni_core::error::{Code, Error, Result};
+use picocni_core::limits;
+use picocni_core::name::{IfIndex, IfName};
+use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
+use picocni_core::op::{Change, Removal};
+use rustix::fd::OwnedFd;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::errno;
+use crate::socket::{Family, RECEIVE, SEND, Socket};
+use crate::sys::Environ;
+use crate::{exec, files, filter, netns, observe, sysctl};
+
+/// Buffers of the backend, owned by the entry point.
+#[derive(Debug)]
+pub struct Memory {
+    /// Requests.
+    pub(crate) send: [u8; SEND],
+    /// Replies.
+    pub(crate) receive: [u8; RECEIVE],
+}
+
+impl Memory {
+    /// Empty buffers; `const`, so that they can be static.
+    #[must_use]
+    pub const fn new() -> Self {
+        Memory { send: [0; SEND], receive: [0; RECEIVE] }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The backend over this kernel. One thread: the namespace of the process is
+/// moved to the sandbox and back, and nobody else can be there.
+#[derive(Debug)]
+pub struct Linux<'m> {
+    pub(crate) memory: &'m mut Memory,
+    environ: Environ,
+    pub(crate) host: Option<Socket>,
+    pub(crate) inner: Option<Socket>,
+    pub(crate) netfilter: Option<Socket>,
+    own: Option<OwnedFd>,
+    pub(crate) sandbox: Option<OwnedFd>,
+    inside: bool,
+    lock: Option<OwnedFd>,
+}
+
+impl<'m> Linux<'m> {
+    /// A backend that has opened nothing yet.
+    #[must_use]
+    pub const fn new(memory: &'m mut Memory, environ: Environ) -> Self {
+        Linux {
+            memory, environ, host: None, inner: None, netfilter: None, own: None, sandbox: None, inside: false, lock: None,
+        }
+    }
+
+    /// Moves this process into a namespace of the current call.
+    ///
+    /// # Errors
+    /// Code 8.
+    pub(crate) fn be_in(&mut self, ns: Ns) -> Result<()> {
+        if (ns == Ns::Sandbox) == self.inside {
+            return Ok(());
+        }
+        if self.own.is_none() {
+            self.own = netns::open(netns::OWN)?;
+        }
+        let target = if self.inside { &self.own } else { &self.sandbox };
+        let target = target.as_ref().ok_or_else(|| err!(NETNS, "no sandbox is open"))?;
+        netns::enter(target)?;
+        self.inside = !self.inside;
+        Ok(())
+    }
+
+    /// Opens the namespace's rtnetlink socket if it is not open yet.
+    ///
+    /// # Errors
+    /// Code 101.
+    pub(crate) fn connect(&mut self, ns: Ns) -> Result<()> {
+        let open = match ns {
+            Ns::Host => self.host.is_some(),
+            Ns::Sandbox => self.inner.is_some(),
+        };
+        if open {
+            return Ok(());
+        }
+        self.be_in(ns)?;
+        let socket = Socket::open(Family::Route).map_err(|errno| errno::kernel("open", &"rtnetlink socket", errno.raw_os_error(), ""))?;
+        match ns {
+            Ns::Host => self.host = Some(socket),
+            Ns::Sandbox => self.inner = Some(socket),
+        }
+        Ok(())
+    }
+
+    /// The namespace's rtnetlink socket and the buffers.
+    ///
+    /// # Errors
+    /// Code 101.
+    pub(crate) fn route_parts(&mut self, ns: Ns) -> Result<(&mut Socket, &mut Memory)> {
+        self.connect(ns)?;
+        let socket = match ns {
+            Ns::Host => self.host.as_mut(),
+            Ns::Sandbox => self.inner.as_mut(),
+        };
+        match socket {
+            Some(socket) => Ok((socket, &mut *self.memory)),
+            None => Err(err!(INTERNAL, "rtnetlink socket is not open")),
+        }
+    }
+
+    /// The host's netfilter socket and the buffers.
+    ///
+    /// # Errors
+    /// Code 101.
+    pub(crate) fn filter_parts(&mut self) -> Result<(&mut Socket, &mut Memory)> {
+        if self.netfilter.is_none() {
+            self.be_in(Ns::Host)?;
+            let socket = Socket::open(Family::Netfilter)
+                .map_err(|errno| errno::kernel("open", &"netfilter socket", errno.raw_os_error(), ""))?;
+            self.netfilter = Some(socket);
+        }
+        match self.netfilter.as_mut() {
+            Some(socket) => Ok((socket, &mut *self.memory)),
+            None => Err(err!(INTERNAL, "netfilter socket is not open")),
+        }
+    }
+}
+
+impl Backend for Linux<'_> {
+    fn open_sandbox(&mut self, path: &str) -> Result<Sandbox> {
+        self.be_in(Ns::Host)?;
+        self.inner = None;
+        self.sandbox = netns::open(path)?;
+        Ok(if self.sandbox.is_some() { Sandbox::Open } else { Sandbox::Missing })
+    }
+
+    fn sandbox_is_own(&mut self) -> Result<bool> {
+        if self.own.is_none() {
+            self.own = netns::open(netns::OWN)?;
+        }
+        let (Some(own), Some(sandbox)) = (&self.own, &self.sandbox) else { return Ok(false) };
+        let (mut ours, mut theirs) = (heapless::String::new(), heapless::String::new());
+        netns::identity(own, &mut ours);
+        netns::identity(sandbox, &mut theirs);
+        Ok(ours == theirs)
+    }
+
+    fn sandbox_identity(&mut self, out: &mut heapless::String<64>) {
+        out.clear();
+        if let Some(fd) = &self.sandbox {
+            netns::identity(fd, out);
+        }
+    }
+
+    fn sandbox_lives(&mut self, path: &str, identity: &str) -> bool {
+        let Ok(Some(fd)) = netns::open(path) else { return false };
+        let mut now = heapless::String::new();
+        netns::identity(&fd, &mut now);
+        now == identity
+    }
+
+    fn link(&mut self, ns: Ns, name: &IfName) -> Result<Option<Link>> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::link(socket, memory, crate::wire::link::GetLink::Name(name.as_str()))
+    }
+
+    fn link_at(&mut self, ns: Ns, index: IfIndex) -> Result<Option<Link>> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::link(socket, memory, crate::wire::link::GetLink::Index(index.0))
+    }
+
+    fn links(&mut self, ns: Ns, each: &mut dyn FnMut(&Link)) -> Result<()> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::links(socket, memory, each)
+    }
+
+    fn addresses(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::addresses(socket, memory, index, each)
+    }
+
+    fn routes(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::routes(socket, memory, index, each)
+    }
+
+    fn route_link(&mut self, to: IpAddr) -> Result<Option<Link>> {
+        let (socket, memory) = self.route_parts(Ns::Host)?;
+        match observe::route_index(socket, memory, to)? {
+            Some(index) => self.link_at(Ns::Host, index),
+            None => Ok(None),
+        }
+    }
+
+    fn sysctl(&mut self, ns: Ns, key: &str, out: &mut heapless::String<{ limits::SYSCTL_VALUE }>) -> Result<bool> {
+        self.be_in(ns)?;
+        sysctl::read(key, out)
+    }
+
+    fn machine(&mut self) -> u64 {
+        let mut id = [0u8; 32];
+        match files::read_file("/etc/machine-id", &mut id) {
+            Ok(Some(length)) if length >= id.len() => picocni_core::digest::hash64(&[&id]),
+            _ => 0,
+        }
+    }
+
+    fn now_us(&mut self) -> u64 {
+        let now = clock_gettime(ClockId::Monotonic);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+        let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+        seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1000)
+    }
+
+    fn apply(&mut self, changes: &[Change<'_>], report: &mut Applied<'_>) {
+        crate::apply::changes(self, changes, report);
+    }
+
+    fn remove(&mut self, removals: &[Removal<'_>], report: &mut Removed<'_>) {
+        crate::remove::removals(self, removals, report);
+    }
+
+    fn claim_holder(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        files::claim_holder(dir, key, out)
+    }
+
+    fn is_published(&mut self, port: &PublishedPort, tag: &str) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        filter::is_published(socket, &mut memory.send, &mut memory.receive, port, tag)
+    }
+
+    fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        filter::is_masqueraded(socket, &mut memory.send, &mut memory.receive, ip, tag)
+    }
+
+    fn probe_filter(&mut self) -> Result<()> {
+        let (socket, memory) = self.filter_parts().map_err(|error| error.as_code(Code::NOT_AVAILABLE))?;
+        filter::probe(socket, &mut memory.send, &mut memory.receive).map_err(|refusal| {
+            err!(NOT_AVAILABLE, "kernel has no nftables", errno::Reason(refusal.errno), "; needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT")
+        })
+    }
+
+    fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
+        files::read_file(path, out)
+    }
+
+    fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {
+        files::replace(path, content, 0o600, 0o700).map_err(|errno| errno::file("failed to write a file", path, errno))
+    }
+
+    fn list(&mut self, dir: &str, each: &mut dyn FnMut(&str)) -> Result<bool> {
+        files::list(dir, each)
+    }
+
+    fn leases(&mut self, dir: &str, each: &mut dyn FnMut(IpAddr, &[u8])) -> Result<bool> {
+        files::leases(dir, each)
+    }
+
+    fn lock(&mut self, path: &str) -> Result<()> {
+        if self.lock.is_some() {
+            return Err(err!(INTERNAL, "a lock is held already", path));
+        }
+        self.lock = Some(files::lock(path)?);
+        Ok(())
+    }
+
+    fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    fn find(&mut self, plugin: &str, path: &str) -> Result<Found> {
+        let Some((file, dev, ino)) = files::find(plugin, path)? else { return Ok(Found::Missing) };
+        let own = rustix::fs::stat("/proc/self/exe").map_err(|errno| errno::file("failed to look up own file", "/proc/self/exe", errno))?;
+        Ok(if (own.st_dev, own.st_ino) == (dev, ino) { Found::Own } else { Found::Foreign(file) })
+    }
+
+    fn exec(&mut self, program: &str, env: &Environment<'_>, stdin: &[u8], out: &mut [u8]) -> Result<Exit> {
+        self.be_in(Ns::Host)?;
+        exec::run(program, self.environ, env, stdin, out)
+    }
+}
+
+/// Code 100 for a batch that is over the send buffer.
+pub(crate) fn over_send() -> Error {
+    Error::limit("SEND", SEND)
+}

@@ -1,0 +1,29 @@
+//! The Linux side of picocni, without libc and without an allocator.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | bytes, no I/O | [`wire`], [`netfilter`] |
+//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait` |
+//! | operations → facilities | `apply`, `remove`, `route`, `filter`, `observe` |
+//! | the whole | [`host`] |
+//!
+//! No decision is made here: nothing branches on a config value.
+#![no_std]
+#![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
+
+mod apply;
+mod errno;
+mod exec;
+mod files;
+mod filter;
+pub mod host;
+pub mod netfilter;
+mod netns;
+mod observe;
+mod remove;
+mod route;
+pub mod socket;
+pub mod sys;
+mod sysctl;
+mod wait;
+pub mod wire;

@@ -1,0 +1,5 @@
+//! Packet filtering: what picocni keeps in the kernel's tables.
+//!
+//! Pure data and codecs; sending it is the transport's work.
+
+pub mod layout;

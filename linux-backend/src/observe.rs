@@ -1,0 +1,211 @@
+//! Links, addresses and routes as the kernel tells them.
+
+use core::net::IpAddr;
+
+use picocni_core::error::{Error, Result};
+use picocni_core::limits;
+use picocni_core::name::{IfIndex, IfName, Mac};
+use picocni_core::net::Cidr;
+use picocni_core::observe::{Address, Link, LinkKind, Route};
+use picocni_core::text::Put;
+
+use crate::errno;
+use crate::host::{Memory, over_send};
+use crate::socket::{Refusal, Socket};
+use crate::wire;
+use crate::wire::addr::{Addr, DumpAddrs, IFA_F_DADFAILED, IFA_F_TENTATIVE};
+use crate::wire::link::{DumpLinks, GetLink, IFF_ALLMULTI, IFF_LOOPBACK, IFF_LOWER_UP, IFF_PROMISC, IFF_UP};
+use crate::wire::nlmsg::Batch;
+use crate::wire::route::{DumpRoutes, GetRoute, RTN_UNICAST};
+
+const ENODEV: i32 = 19;
+const ENETUNREACH: i32 = 101;
+const EHOSTUNREACH: i32 = 113;
+
+/// `IF_OPER_*` of RFC 2863.
+const OPER_UNKNOWN: u8 = 0;
+const OPER_UP: u8 = 6;
+/// `BR_STATE_FORWARDING` (linux/if_bridge.h).
+const FORWARDING: u8 = 3;
+
+/// Addresses of one link that are looked at.
+const ADDRESSES: usize = 64;
+/// Routes of one link that are looked at.
+const ROUTES: usize = 128;
+
+fn refused(verb: &'static str, object: &dyn Put, refusal: &Refusal) -> Error {
+    errno::kernel(verb, object, refusal.errno, &refusal.words)
+}
+
+/// The link that the request asks for.
+pub(crate) fn link(socket: &mut Socket, memory: &mut Memory, request: GetLink<'_>) -> Result<Option<Link>> {
+    let seq = socket.take_seq(1);
+    let mut batch = Batch::new(&mut memory.send);
+    request.emit(&mut batch, seq);
+    let bytes = batch.finish().map_err(|_| over_send())?;
+    let mut found = None;
+    socket
+        .get(bytes, seq, &[ENODEV], &mut memory.receive, &mut |message| found = wire::link::Link::parse(message).as_ref().map(read_link))
+        .map_err(|refusal| refused("look up", &"link", &refusal))?;
+    Ok(found)
+}
+
+fn read_link(link: &wire::link::Link) -> Link {
+    let mut alias = heapless::String::new();
+    // An alias that does not fit is none of ours.
+    let _ = alias.push_str(&link.alias);
+    let port = link.bridge_port.unwrap_or_default();
+    let carrier = link.flags & IFF_LOWER_UP != 0;
+    Link {
+        index: IfIndex(link.index),
+        name: IfName::of(&link.name),
+        mac: Mac(link.mac.unwrap_or_default()),
+        mtu: link.mtu,
+        txqlen: link.txqlen,
+        up: link.flags & IFF_UP != 0,
+        running: link.operstate == OPER_UP || (link.operstate == OPER_UNKNOWN && carrier),
+        promisc: link.promiscuity > 0 || link.flags & IFF_PROMISC != 0,
+        allmulti: link.flags & IFF_ALLMULTI != 0,
+        kind: match link.kind.as_str() {
+            "bridge" => LinkKind::Bridge,
+            "veth" => LinkKind::Veth,
+            _ if link.flags & IFF_LOOPBACK != 0 => LinkKind::Loopback,
+            _ => LinkKind::Other,
+        },
+        master: link.master.map(IfIndex),
+        peer: link.link.map(IfIndex),
+        forwarding: port.state == FORWARDING,
+        hairpin: port.hairpin,
+        alias,
+    }
+}
+
+/// Every link. If links change meanwhile one may come twice.
+pub(crate) fn links(socket: &mut Socket, memory: &mut Memory, each: &mut dyn FnMut(&Link)) -> Result<()> {
+    let Memory { send, receive } = memory;
+    let outcome = socket.dump(
+        &mut |seq, buffer| {
+            let mut batch = Batch::new(buffer);
+            DumpLinks::default().emit(&mut batch, seq);
+            batch.finish().map_or(0, <[u8]>::len)
+        },
+        send,
+        receive,
+        &mut |message| {
+            if let Some(link) = message.and_then(wire::link::Link::parse) {
+                each(&read_link(&link));
+            }
+        },
+    );
+    outcome.map_err(|refusal| refused("list", &"links", &refusal))
+}
+
+/// The addresses of a link.
+pub(crate) fn addresses(socket: &mut Socket, memory: &mut Memory, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()> {
+    let Memory { send, receive } = memory;
+    let mut found: heapless::Vec<Address, ADDRESSES> = heapless::Vec::new();
+    let mut more = false;
+    let outcome = socket.dump(
+        &mut |seq, buffer| {
+            let mut batch = Batch::new(buffer);
+            DumpAddrs { family: 0, index: index.0 }.emit(&mut batch, seq);
+            batch.finish().map_or(0, <[u8]>::len)
+        },
+        send,
+        receive,
+        &mut |message| match message {
+            None => found.clear(),
+            Some(message) => {
+                if let Some(address) = Addr::parse(message).filter(|a| a.index == index.0).as_ref().and_then(read_address) {
+                    more |= found.push(address).is_err();
+                }
+            }
+        },
+    );
+    outcome.map_err(|refusal| refused("list", &"addresses", &refusal))?;
+    if more {
+        return Err(Error::limit("ADDRESSES", ADDRESSES));
+    }
+    found.iter().for_each(each);
+    Ok(())
+}
+
+fn read_address(address: &Addr) -> Option<Address> {
+    Some(Address {
+        cidr: Cidr::new(address.local, address.prefix)?,
+        scope: address.scope,
+        tentative: address.flags & IFA_F_TENTATIVE != 0,
+        dad_failed: address.flags & IFA_F_DADFAILED != 0,
+    })
+}
+
+/// The unicast routes out of a link.
+pub(crate) fn routes(socket: &mut Socket, memory: &mut Memory, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()> {
+    let Memory { send, receive } = memory;
+    let mut found: heapless::Vec<Route, ROUTES> = heapless::Vec::new();
+    let mut more = false;
+    let outcome = socket.dump(
+        &mut |seq, buffer| {
+            let mut batch = Batch::new(buffer);
+            DumpRoutes { oif: Some(index.0), ..DumpRoutes::default() }.emit(&mut batch, seq);
+            batch.finish().map_or(0, <[u8]>::len)
+        },
+        send,
+        receive,
+        &mut |message| match message {
+            None => found.clear(),
+            Some(message) => {
+                let mut keep = |route: Option<Route>| {
+                    if let Some(route) = route {
+                        more |= found.push(route).is_err();
+                    }
+                };
+                let Some(route) = wire::route::Route::parse(message).filter(|r| r.kind == RTN_UNICAST) else { return };
+                if route.oif == Some(index.0) {
+                    keep(read_route(&route, route.gateway));
+                }
+                if route.multipath {
+                    for hop in wire::route::NextHops::of(message).filter(|hop| hop.oif == index.0) {
+                        keep(read_route(&route, hop.gateway));
+                    }
+                }
+            }
+        },
+    );
+    outcome.map_err(|refusal| refused("list", &"routes", &refusal))?;
+    if more {
+        return Err(Error::limit("ROUTES", ROUTES).with(&" routes on one link"));
+    }
+    found.iter().for_each(each);
+    Ok(())
+}
+
+fn read_route(route: &wire::route::Route, gw: Option<IpAddr>) -> Option<Route> {
+    Some(Route {
+        dst: Cidr::new(route.dst, route.prefix)?,
+        gw,
+        mtu: route.mtu.unwrap_or(0),
+        advmss: route.advmss.unwrap_or(0),
+        priority: route.priority,
+        table: Some(route.table),
+        scope: Some(route.scope),
+    })
+}
+
+/// The link by which a packet to `to` leaves.
+pub(crate) fn route_index(socket: &mut Socket, memory: &mut Memory, to: IpAddr) -> Result<Option<IfIndex>> {
+    let seq = socket.take_seq(1);
+    let mut batch = Batch::new(&mut memory.send);
+    GetRoute { dst: to, oif: None }.emit(&mut batch, seq);
+    let bytes = batch.finish().map_err(|_| over_send())?;
+    let mut found = None;
+    socket
+        .get(bytes, seq, &[ENETUNREACH, EHOSTUNREACH], &mut memory.receive, &mut |message| {
+            found = wire::route::Route::parse(message).and_then(|route| route.oif).map(IfIndex);
+        })
+        .map_err(|refusal| refused("look up route to", &to, &refusal))?;
+    Ok(found)
+}
+
+/// Bytes of an alias that fit a tag.
+const _: () = assert!(limits::TAG <= 255, "ifalias holds 255 bytes");

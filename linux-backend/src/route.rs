@@ -1,0 +1,173 @@
+//! Changes and removals that are rtnetlink messages.
+
+use core::net::IpAddr;
+
+use picocni_core::error::Error;
+use picocni_core::name::{IfIndex, Mac};
+use picocni_core::net::Cidr;
+use picocni_core::observe::{Ns, Route};
+use picocni_core::op::{Change, LinkChange, LinkId, Removal, Undo};
+
+use crate::wire::addr::{DelAddr, IFA_F_NODAD, NewAddr};
+use crate::wire::link::{BridgePort, DelLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink, SetLink, Target, VethPeer};
+use crate::wire::neigh::NeighKey;
+use crate::wire::nlmsg::{Batch, Mode};
+use crate::wire::route::{DelRoute, NewRoute, RT_TABLE_MAIN};
+
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const ENODEV: i32 = 19;
+const EADDRNOTAVAIL: i32 = 99;
+
+/// The namespace whose socket carries a change; `None` if it is not a single
+/// rtnetlink message that can be sent without looking first.
+pub(crate) fn socket_of(change: &Change<'_>) -> Option<Ns> {
+    match change {
+        Change::CreateVeth { .. } => Some(Ns::Host),
+        Change::SetLink { ns, undo: Undo::WithLink, .. } | Change::AddAddress { ns, .. } | Change::AddRoute { ns, .. } => Some(*ns),
+        Change::Announce { .. } => Some(Ns::Sandbox),
+        _ => None,
+    }
+}
+
+/// As [`socket_of`], for removals.
+pub(crate) fn socket_of_removal(removal: &Removal<'_>) -> Option<Ns> {
+    match removal {
+        Removal::DeleteLink { ns, .. }
+        | Removal::ResetLink { ns, .. }
+        | Removal::DeleteAddress { ns, .. }
+        | Removal::DeleteRoute { ns, .. } => Some(*ns),
+        Removal::DeleteNeighbour { .. } => Some(Ns::Host),
+        _ => None,
+    }
+}
+
+/// Writes a change of [`socket_of`]; `sandbox` is the open namespace's descriptor.
+pub(crate) fn emit(change: &Change<'_>, sandbox: Option<u32>, batch: &mut Batch<'_>, seq: u32) {
+    match *change {
+        Change::CreateVeth { host, host_mac, peer, peer_mac, mtu, master } => {
+            let mtu = (mtu > 0).then_some(mtu);
+            let peer = VethPeer { name: peer.as_str(), mac: Some(peer_mac.0), mtu, netns_fd: sandbox };
+            let mut link = NewLink::new(host.as_str(), LinkKind::Veth { peer });
+            link.mac = Some(host_mac.0);
+            link.mtu = mtu;
+            link.master = master.map(|index| index.0);
+            link.emit(batch, seq);
+        }
+        Change::SetLink { link, set, .. } => set_link(&link, &set, batch, seq),
+        Change::AddAddress { index, cidr, dad, .. } => add_address(index, cidr, dad, batch, seq),
+        Change::AddRoute { index, route, .. } => add_route(index, &route, batch, seq),
+        // The kernel announces a link's addresses when it is given a MAC (with
+        // arp_notify and ndisc_notify set), also the one that it has.
+        Change::Announce { index, mac } => announce(index, mac, batch, seq),
+        _ => {}
+    }
+}
+
+fn announce(index: IfIndex, mac: Mac, batch: &mut Batch<'_>, seq: u32) {
+    let mut request = SetLink::new(Target::Index(index.0));
+    request.mac = Some(mac.0);
+    request.emit(batch, seq);
+}
+
+/// Writes `set` for one link.
+pub(crate) fn set_link(link: &LinkId, set: &LinkChange<'_>, batch: &mut Batch<'_>, seq: u32) {
+    let target = match link {
+        LinkId::Name(name) => Target::Name(name.as_str()),
+        LinkId::Index(index) => Target::Index(index.0),
+    };
+    let mut request = SetLink::new(target);
+    for (bit, on) in [(IFF_UP, set.up), (IFF_PROMISC, set.promisc), (IFF_ALLMULTI, set.allmulti)] {
+        if let Some(on) = on {
+            request = request.flag(bit, on);
+        }
+    }
+    request.mac = set.mac.map(|mac| mac.0);
+    request.mtu = set.mtu;
+    request.txqlen = set.txqlen;
+    request.alias = set.alias;
+    request.port = set.hairpin.map(|hairpin| BridgePort { hairpin: Some(hairpin), ..BridgePort::default() });
+    request.emit(batch, seq);
+}
+
+/// Writes an address; IPv6 waits for duplicate address detection only if asked.
+pub(crate) fn add_address(index: IfIndex, cidr: Cidr, dad: bool, batch: &mut Batch<'_>, seq: u32) {
+    let flags = if cidr.is_v6() && !dad { IFA_F_NODAD } else { 0 };
+    NewAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix(), flags, scope: 0 }.emit(batch, Mode::Exclusive, seq);
+}
+
+fn table(route: &Route) -> u32 {
+    route.table.filter(|table| *table != 0).unwrap_or(RT_TABLE_MAIN)
+}
+
+fn positive(number: u32) -> Option<u32> {
+    (number > 0).then_some(number)
+}
+
+fn add_route(index: IfIndex, route: &Route, batch: &mut Batch<'_>, seq: u32) {
+    // The kernel refuses host bits in a destination.
+    let dst = route.dst.network();
+    let mut request = NewRoute::new(dst.addr(), dst.prefix());
+    request.gateway = route.gw;
+    request.oif = Some(index.0);
+    request.priority = positive(route.priority);
+    request.table = table(route);
+    request.scope = route.scope.unwrap_or(0);
+    request.mtu = positive(route.mtu);
+    request.advmss = positive(route.advmss);
+    // Not exclusive: one destination through several gateways is ECMP.
+    request.emit(batch, if dst.is_v6() { Mode::Append } else { Mode::Create }, seq);
+}
+
+/// Writes a removal of [`socket_of_removal`].
+pub(crate) fn emit_removal(removal: &Removal<'_>, batch: &mut Batch<'_>, seq: u32) {
+    match *removal {
+        Removal::DeleteLink { name, .. } => DelLink::Name(name.as_str()).emit(batch, seq),
+        Removal::ResetLink { link, set, .. } => set_link(&link, &set, batch, seq),
+        Removal::DeleteAddress { index, cidr, .. } => {
+            DelAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix() }.emit(batch, seq);
+        }
+        Removal::DeleteRoute { index, route, .. } => {
+            let dst = route.dst.network();
+            let mut request = DelRoute::new(dst.addr(), dst.prefix());
+            request.table = table(&route);
+            request.gateway = route.gw;
+            request.oif = Some(index.0);
+            request.priority = positive(route.priority);
+            request.emit(batch, seq);
+        }
+        Removal::DeleteNeighbour { index, ip } => delete_neighbour(index, ip, batch, seq),
+        _ => {}
+    }
+}
+
+fn delete_neighbour(index: IfIndex, ip: IpAddr, batch: &mut Batch<'_>, seq: u32) {
+    NeighKey { index: index.0, dst: ip }.emit_del(batch, seq);
+}
+
+/// Whether a refusal means that the target is gone already.
+pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
+    let absent: &[i32] = match removal {
+        Removal::DeleteLink { .. } | Removal::ResetLink { .. } => &[ENODEV],
+        Removal::DeleteAddress { .. } => &[ENODEV, EADDRNOTAVAIL],
+        Removal::DeleteRoute { .. } => &[ENODEV, ESRCH],
+        Removal::DeleteNeighbour { .. } => &[ENODEV, ENOENT],
+        _ => &[],
+    };
+    absent.contains(&errno)
+}
+
+/// The inverse of an applied change of [`socket_of`].
+pub(crate) fn inverse(change: &Change<'_>) -> Option<Removal<'static>> {
+    match *change {
+        Change::CreateVeth { host, .. } => Some(Removal::DeleteLink { ns: Ns::Host, name: host }),
+        Change::AddAddress { ns, index, cidr, .. } => Some(Removal::DeleteAddress { ns, index, cidr }),
+        Change::AddRoute { ns, index, route } => Some(Removal::DeleteRoute { ns, index, route }),
+        _ => None,
+    }
+}
+
+/// A change that was not tried because an earlier one failed.
+pub(crate) fn not_applied() -> Error {
+    picocni_core::err!(INTERNAL, "not applied", "an earlier step failed")
+}

@@ -1,0 +1,226 @@
+//! A netlink socket: batches in one `sendmsg`, acknowledgements by sequence
+//! number, dumps that are restarted when the kernel says they were interrupted.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with};
+
+use crate::sys;
+use crate::wire::nlmsg::{Message, Messages};
+
+/// Bytes of one batch: 64 operations of the longest kind.
+pub const SEND: usize = 64 * 1024;
+/// Bytes of one reply: the kernel's dumps come in pieces of at most 32 KiB.
+pub const RECEIVE: usize = 32 * 1024;
+/// Bytes of the kernel's own explanation that are kept.
+pub const WORDS: usize = 120;
+
+/// Times a dump is tried when links come and go meanwhile.
+const DUMP_TRIES: u32 = 5;
+
+/// Levels and options of linux/netlink.h.
+const SOL_NETLINK: u32 = 270;
+const NETLINK_CAP_ACK: u32 = 10;
+const NETLINK_EXT_ACK: u32 = 11;
+const NETLINK_GET_STRICT_CHK: u32 = 12;
+
+/// Which netlink family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Links, addresses, routes, neighbours, rules.
+    Route,
+    /// nftables and conntrack.
+    Netfilter,
+}
+
+/// A refusal by the kernel.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Error number.
+    pub errno: i32,
+    /// The kernel's own explanation (extended ACK), or "".
+    pub words: heapless::String<WORDS>,
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Refusal { errno: errno.raw_os_error(), words: heapless::String::new() }
+    }
+}
+
+impl Refusal {
+    fn of(ack: &crate::wire::nlmsg::Ack<'_>) -> Self {
+        let mut words = heapless::String::new();
+        for c in ack.extack.message.unwrap_or("").chars() {
+            if words.push(c).is_err() {
+                break;
+            }
+        }
+        Refusal { errno: ack.errno, words }
+    }
+}
+
+/// A socket in the namespace it was made in.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    seq: u32,
+}
+
+impl Socket {
+    /// Opens a socket in the current network namespace.
+    ///
+    /// # Errors
+    /// As socket(2).
+    pub fn open(family: Family) -> Result<Self, Errno> {
+        let protocol = match family {
+            Family::Route => None,
+            Family::Netfilter => Some(rustix::net::netlink::NETFILTER),
+        };
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+        // Old kernels lack some of these; the codec copes without.
+        for option in [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK] {
+            let _ = sys::set_socket_option(fd.as_fd(), SOL_NETLINK, option, 1);
+        }
+        Ok(Socket { fd, seq: 1 })
+    }
+
+    /// Joins multicast groups (a bit each), to be told of changes.
+    ///
+    /// # Errors
+    /// As bind(2).
+    pub fn join(&self, groups: u32) -> Result<(), Errno> {
+        bind(&self.fd, &SocketAddrNetlink::new(0, groups))
+    }
+
+    /// The descriptor, for poll(2).
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Takes `count` sequence numbers; gives the first.
+    pub fn take_seq(&mut self, count: u32) -> u32 {
+        let first = self.seq;
+        self.seq = self.seq.wrapping_add(count);
+        first
+    }
+
+    /// Sends a whole batch.
+    ///
+    /// # Errors
+    /// As sendmsg(2).
+    pub fn send(&self, bytes: &[u8]) -> Result<(), Errno> {
+        let sent = retry(|| send(&self.fd, bytes, SendFlags::empty()))?;
+        if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
+    }
+
+    /// Receives one datagram.
+    ///
+    /// # Errors
+    /// As recvmsg(2); `EMSGSIZE` if it did not fit.
+    pub fn receive<'b>(&self, buffer: &'b mut [u8], wait: bool) -> Result<&'b [u8], Errno> {
+        let flags = if wait { RecvFlags::TRUNC } else { RecvFlags::TRUNC | RecvFlags::DONTWAIT };
+        let (_, length) = retry(|| recv(&self.fd, &mut *buffer, flags))?;
+        buffer.get(..length).ok_or(Errno::MSGSIZE)
+    }
+
+    /// Sends a batch of requests with sequence numbers `first..first + count`
+    /// that each ask for an acknowledgement, and reports each outcome once.
+    ///
+    /// # Errors
+    /// The socket failed: outcomes that were not reported are unknown.
+    pub fn acknowledge(
+        &self, batch: &[u8], first: u32, count: u32, buffer: &mut [u8], each: &mut dyn FnMut(u32, Result<(), Refusal>),
+    ) -> Result<(), Errno> {
+        self.send(batch)?;
+        let mut left = count;
+        while left > 0 {
+            let datagram = self.receive(buffer, true)?;
+            for message in Messages::new(datagram) {
+                let Some(ack) = message.ack() else { continue };
+                let at = ack.seq.wrapping_sub(first);
+                if at >= count {
+                    continue;
+                }
+                left = left.saturating_sub(1);
+                each(at, if ack.errno == 0 { Ok(()) } else { Err(Refusal::of(&ack)) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one request that is answered by one message and hands it over;
+    /// `false` if the kernel answered with one of the `absent` error numbers.
+    ///
+    /// # Errors
+    /// Any other refusal.
+    pub fn get(
+        &self, request: &[u8], seq: u32, absent: &[i32], buffer: &mut [u8], each: &mut dyn FnMut(&Message<'_>),
+    ) -> Result<bool, Refusal> {
+        self.send(request)?;
+        loop {
+            let datagram = self.receive(buffer, true)?;
+            for message in Messages::new(datagram).filter(|m| m.seq == seq) {
+                match message.ack() {
+                    Some(ack) if absent.contains(&ack.errno) => return Ok(false),
+                    Some(ack) if ack.errno != 0 => return Err(Refusal::of(&ack)),
+                    Some(_) => return Ok(true),
+                    None => {
+                        each(&message);
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a dump request and hands over every message. A dump that was
+    /// interrupted starts again: `None` is handed over before each start, so
+    /// that what was collected can be dropped.
+    ///
+    /// # Errors
+    /// A refusal; `EAGAIN` when it was interrupted every time.
+    pub fn dump(
+        &mut self, emit: &mut dyn FnMut(u32, &mut [u8]) -> usize, send_buffer: &mut [u8], buffer: &mut [u8],
+        each: &mut dyn FnMut(Option<&Message<'_>>),
+    ) -> Result<(), Refusal> {
+        for _ in 0..DUMP_TRIES {
+            each(None);
+            let seq = self.take_seq(1);
+            let length = emit(seq, send_buffer);
+            self.send(send_buffer.get(..length).unwrap_or_default())?;
+            if self.collect(seq, buffer, each)? {
+                return Ok(());
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+
+    /// Reads one dump to its end; `false` if it was interrupted.
+    fn collect(&self, seq: u32, buffer: &mut [u8], each: &mut dyn FnMut(Option<&Message<'_>>)) -> Result<bool, Refusal> {
+        let mut whole = true;
+        loop {
+            let datagram = self.receive(buffer, true)?;
+            for message in Messages::new(datagram).filter(|m| m.seq == seq) {
+                whole &= !message.dump_interrupted();
+                // Both ends of a dump may carry an error.
+                if let Some(end) = message.done().or_else(|| message.ack()) {
+                    return if end.errno == 0 { Ok(whole) } else { Err(Refusal::of(&end)) };
+                }
+                each(Some(&message));
+            }
+        }
+    }
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            outcome => return outcome,
+        }
+    }
+}

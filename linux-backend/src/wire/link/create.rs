@@ -1,0 +1,131 @@
+//! New links of every kind.
+
+use super::{
+    IFF_UP, IFLA_BR_VLAN_FILTERING, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
+    IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_TXQLEN, RTM_NEWLINK,
+    VETH_INFO_PEER, ifinfomsg, put_kind, put_mac, put_u32,
+};
+use crate::wire::nlmsg::{Batch, Mode};
+
+/// What is special about the kind of a link that is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkKind<'a> {
+    /// A Linux bridge.
+    Bridge {
+        /// Filter by VLAN from the start; `None` leaves the kernel's default.
+        vlan_filtering: Option<bool>,
+    },
+    /// One end of a virtual cable; the other is the peer.
+    Veth {
+        /// The other end.
+        peer: VethPeer<'a>,
+    },
+}
+
+/// The other end of a new veth pair. It is created down: the kernel configures
+/// it before the two are joined, and up would fail with `ENOTCONN`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VethPeer<'a> {
+    /// Name, 1 to 15 bytes.
+    pub name: &'a str,
+    /// Hardware address; `None` is a random one.
+    pub mac: Option<[u8; 6]>,
+    /// Bytes; `None` is the kernel's default.
+    pub mtu: Option<u32>,
+    /// Open descriptor of the namespace it is created in; `None` is that of
+    /// the socket.
+    pub netns_fd: Option<u32>,
+}
+
+/// Create a link. Fails with `EEXIST` if the name is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewLink<'a> {
+    /// Name, 1 to 15 bytes.
+    pub name: &'a str,
+    /// Hardware address; `None` is a random one.
+    pub mac: Option<[u8; 6]>,
+    /// Bytes; `None` is the kernel's default.
+    pub mtu: Option<u32>,
+    /// Transmit queue length, packets.
+    pub txqlen: Option<u32>,
+    /// Index of the bridge or other device that it becomes a port of.
+    pub master: Option<u32>,
+    /// Index of the device below it (`IFLA_LINK`).
+    pub link: Option<u32>,
+    /// Device group, for [`super::DelLink::Group`].
+    pub group: Option<u32>,
+    /// Open descriptor of the namespace it is created in; `None` is that of
+    /// the socket.
+    pub netns_fd: Option<u32>,
+    /// Create it administratively up.
+    pub up: bool,
+    /// The kind and its settings.
+    pub kind: LinkKind<'a>,
+}
+
+impl<'a> NewLink<'a> {
+    /// A link of this kind with the kernel's defaults.
+    #[must_use]
+    pub const fn new(name: &'a str, kind: LinkKind<'a>) -> Self {
+        Self {
+            name,
+            mac: None,
+            mtu: None,
+            txqlen: None,
+            master: None,
+            link: None,
+            group: None,
+            netns_fd: None,
+            up: false,
+            kind,
+        }
+    }
+
+    /// Writes the request. An alias cannot be given here: the kernel ignores
+    /// it on creation, see [`super::SetLink::alias`].
+    pub fn emit(&self, batch: &mut Batch<'_>, seq: u32) {
+        let up = if self.up { IFF_UP } else { 0 };
+        batch.begin(RTM_NEWLINK, Mode::Exclusive.flags(), seq);
+        batch.put_header(&ifinfomsg(0, up, up));
+        batch.attr_str0(IFLA_IFNAME, self.name);
+        put_mac(batch, self.mac);
+        put_u32(batch, IFLA_MTU, self.mtu);
+        put_u32(batch, IFLA_TXQLEN, self.txqlen);
+        put_u32(batch, IFLA_MASTER, self.master);
+        put_u32(batch, IFLA_LINK, self.link);
+        put_u32(batch, IFLA_GROUP, self.group);
+        put_u32(batch, IFLA_NET_NS_FD, self.netns_fd);
+        let info = batch.nest_begin(IFLA_LINKINFO);
+        match self.kind {
+            LinkKind::Bridge { vlan_filtering } => {
+                put_kind(batch, IFLA_INFO_KIND, "bridge");
+                if let Some(on) = vlan_filtering {
+                    let data = batch.nest_begin(IFLA_INFO_DATA);
+                    batch.attr_u8(IFLA_BR_VLAN_FILTERING, on.into());
+                    batch.nest_end(data);
+                }
+            }
+            LinkKind::Veth { peer } => {
+                put_kind(batch, IFLA_INFO_KIND, "veth");
+                let data = batch.nest_begin(IFLA_INFO_DATA);
+                peer.emit(batch);
+                batch.nest_end(data);
+            }
+        }
+        batch.nest_end(info);
+        batch.end();
+    }
+}
+
+impl VethPeer<'_> {
+    fn emit(&self, batch: &mut Batch<'_>) {
+        let nest = batch.nest_begin(VETH_INFO_PEER);
+        batch.put_header(&ifinfomsg(0, 0, 0));
+        batch.attr_str0(IFLA_IFNAME, self.name);
+        put_mac(batch, self.mac);
+        put_u32(batch, IFLA_MTU, self.mtu);
+        put_u32(batch, IFLA_NET_NS_FD, self.netns_fd);
+        batch.nest_end(nest);
+    }
+}

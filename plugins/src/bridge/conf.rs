@@ -1,0 +1,171 @@
+//! Configuration of `bridge`.
+
+use picocni_core::conf::{COMMON_LEN, IPAM, with_common};
+use picocni_core::env::Args;
+use picocni_core::err;
+use picocni_core::error::Result;
+use picocni_core::json::{Key, Kind, Str};
+use picocni_core::name::{IfName, Mac};
+use picocni_core::plugin::Call;
+
+const MAC_KEYS: &[Key] = &[Key::str("mac")];
+const ARGS_KEYS: &[Key] = &[Key::object("cni", MAC_KEYS)];
+
+const OWN: [Key; 20] = [
+    IPAM,
+    Key::str("bridge"),
+    Key::bool("isGateway"),
+    Key::bool("isDefaultGateway"),
+    Key::bool("forceAddress"),
+    Key::bool("ipMasq"),
+    Key::str("ipMasqBackend"),
+    Key::int("mtu", i32::MIN as i64, i32::MAX as i64),
+    Key::bool("hairpinMode"),
+    Key::bool("promiscMode"),
+    Key::int("vlan", i32::MIN as i64, i32::MAX as i64),
+    Key::new("vlanTrunk", Kind::Any),
+    Key::bool("preserveDefaultVlan"),
+    Key::bool("macspoofchk"),
+    Key::bool("enabledad"),
+    Key::bool("disableContainerInterface"),
+    Key::bool("portIsolation"),
+    Key::object("runtimeConfig", MAC_KEYS),
+    Key::object("args", ARGS_KEYS),
+    Key::str("mac"),
+];
+
+/// Every key that `bridge` reads.
+pub(super) const KEYS: &[Key] = &with_common::<20, { 20 + COMMON_LEN }>(OWN);
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Wire<'a> {
+    #[serde(borrow)]
+    bridge: Str<'a>,
+    is_gateway: bool,
+    is_default_gateway: bool,
+    force_address: bool,
+    ip_masq: bool,
+    #[serde(borrow)]
+    ip_masq_backend: Str<'a>,
+    mtu: i32,
+    hairpin_mode: bool,
+    promisc_mode: bool,
+    vlan: i32,
+    enabledad: bool,
+    disable_container_interface: bool,
+    macspoofchk: bool,
+    port_isolation: bool,
+    #[serde(borrow)]
+    runtime_config: MacConf<'a>,
+    #[serde(borrow)]
+    args: ArgsConf<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct MacConf<'a> {
+    #[serde(borrow)]
+    mac: Str<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct ArgsConf<'a> {
+    #[serde(borrow)]
+    cni: MacConf<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Trunk {
+    #[serde(rename = "vlanTrunk")]
+    present: Option<serde::de::IgnoredAny>,
+}
+
+/// The configuration, checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conf {
+    pub(super) bridge: IfName,
+    pub(super) is_gateway: bool,
+    pub(super) is_default_gateway: bool,
+    pub(super) force_address: bool,
+    pub(super) ip_masq: bool,
+    pub(super) mtu: u32,
+    pub(super) hairpin: bool,
+    pub(super) promisc: bool,
+    pub(super) enable_dad: bool,
+    pub(super) container_interface: bool,
+    pub(super) mac: Option<Mac>,
+}
+
+impl Conf {
+    /// Reads and checks the configuration of a call.
+    ///
+    /// # Errors
+    /// Code 7 for contradictions, code 2 for keys this release does not serve.
+    pub(super) fn read(call: &Call<'_>) -> Result<Self> {
+        let wire: Wire<'_> = call.config()?;
+        wire.check(call)?;
+        let bridge = if wire.bridge.is_empty() {
+            IfName::of("cni0")
+        } else {
+            let text = wire.bridge.plain().unwrap_or("/");
+            IfName::new(text).map_err(|error| err!(CONFIG, "invalid bridge name", "\"", wire.bridge.canonical(), "\": ", error.msg))?
+        };
+        Ok(Conf {
+            bridge,
+            is_gateway: wire.is_gateway || wire.is_default_gateway,
+            is_default_gateway: wire.is_default_gateway,
+            force_address: wire.force_address,
+            ip_masq: wire.ip_masq && call.conf.has_ipam(),
+            mtu: u32::try_from(wire.mtu)
+                .map_err(|_| err!(CONFIG, "invalid mtu", wire.mtu, " (0 for the kernel's default, or the bytes of a frame's payload)"))?,
+            hairpin: wire.hairpin_mode,
+            promisc: wire.promisc_mode,
+            enable_dad: wire.enabledad,
+            container_interface: !wire.disable_container_interface,
+            mac: wire.mac(call)?,
+        })
+    }
+}
+
+impl Wire<'_> {
+    fn check(&self, call: &Call<'_>) -> Result<()> {
+        if self.hairpin_mode && self.promisc_mode {
+            return Err(err!(CONFIG, "cannot set hairpin mode and promiscuous mode at the same time"));
+        }
+        if self.disable_container_interface && call.conf.has_ipam() {
+            return Err(err!(CONFIG, "cannot use IPAM when DisableContainerInterface flag is set"));
+        }
+        if self.vlan < 0 || self.vlan > 4094 {
+            return Err(err!(CONFIG, "invalid VLAN ID", self.vlan, " (must be between 0 and 4094)"));
+        }
+        if self.ip_masq {
+            crate::masquerade::check_backend(self.ip_masq_backend)?;
+        }
+        let trunk: Trunk = call.config()?;
+        for (key, used) in [("vlan", self.vlan != 0), ("vlanTrunk", trunk.present.is_some()), ("macspoofchk", self.macspoofchk),
+            ("portIsolation", self.port_isolation)]
+        {
+            if used {
+                return Err(err!(UNSUPPORTED, "unsupported field", "\"", key, "\" is not served by this release"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Weakest first: CNI_ARGS, `args.cni`, `runtimeConfig`.
+    fn mac(&self, call: &Call<'_>) -> Result<Option<Mac>> {
+        let args = Args::parse(call.env.args, &["MAC"])?;
+        let strongest = [self.runtime_config.mac, self.args.cni.mac].into_iter().find(|mac| !mac.is_empty());
+        let text = match strongest {
+            Some(mac) => mac.plain().unwrap_or("\\"),
+            None => args.get("MAC").unwrap_or(""),
+        };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Mac::parse(text).map(Some).ok_or_else(|| err!(CONFIG, "invalid MAC address", "\"", text, "\", expected like 02:00:00:00:00:01"))
+    }
+}

@@ -1,0 +1,126 @@
+//! `ipMasq`: traffic that leaves a pod's network gets the host's address.
+//!
+//! What an attachment masquerades is recorded in [`DIR`] before the packet
+//! filter is told, so that DEL needs neither the interface nor a prevResult.
+
+use core::net::IpAddr;
+
+use picocni_core::conf::ValidAttachments;
+use picocni_core::err;
+use picocni_core::error::{Error, Failures, Result};
+use picocni_core::json::Str;
+use picocni_core::limits;
+use picocni_core::net::{Cidr, parse_ip};
+use picocni_core::op::{Change, Plan, Removal};
+use picocni_core::owner::Tag;
+use picocni_core::plugin::Call;
+use picocni_core::put;
+use picocni_core::result::AddResult;
+use picocni_core::session::Session;
+use picocni_core::text::fits;
+
+/// Records, one file per attachment, named by its tag.
+pub const DIR: &str = "/run/cni/picocni/masq";
+
+/// A line `ADDRESS NETWORK` per address.
+const RECORD: usize = limits::IPS * 96;
+
+/// `ipMasqBackend`: absent and `nftables` are served natively.
+///
+/// # Errors
+/// Code 2 for `iptables`, which this release does not serve; code 7 otherwise.
+pub fn check_backend(backend: Str<'_>) -> Result<()> {
+    match backend.plain() {
+        Some("" | "nftables") => Ok(()),
+        Some("iptables") => Err(err!(UNSUPPORTED, "unsupported ipMasqBackend",
+            "\"iptables\" is not served by this release; leave it out or say \"nftables\"")),
+        _ => Err(err!(CONFIG, "unknown ipmasq backend", "\"", backend.canonical(), "\" (nftables)")),
+    }
+}
+
+fn record_path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
+    fits(&[&DIR, &"/", &tag.file_name()]).ok_or_else(|| Error::limit("PATH", limits::PATH))
+}
+
+/// Masquerades every address of the result.
+///
+/// # Errors
+/// Code 101.
+pub fn add(_call: &Call<'_>, session: &mut Session<'_>, tag: &Tag, result: &AddResult) -> Result<()> {
+    // A record may be left of an earlier life of the same attachment.
+    del(session, tag)?;
+    let mut record = heapless::String::<RECORD>::new();
+    for ip in &result.ips {
+        put!(&mut record, ip.address.addr(), " ", ip.address.network(), "\n");
+    }
+    let path = record_path(tag)?;
+    let mut plan = Plan::new();
+    plan.change(Change::WriteFile { path: &path, content: record.as_bytes() })?;
+    for ip in &result.ips {
+        plan.change(Change::Masquerade { ip: ip.address.addr(), net: ip.address.network(), tag: tag.as_str() })?;
+    }
+    session.apply(&plan)
+}
+
+/// Every address of prevResult is masqueraded.
+///
+/// # Errors
+/// Code 104.
+pub fn check(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -> Result<()> {
+    let tag = call.owner().tag();
+    for ip in &prev.ips {
+        if !session.backend.is_masqueraded(ip.address.addr(), tag.as_str())? {
+            return Err(err!(CHANGED, "address is not masqueraded", ip.address.addr(), " is missing in the packet filter"));
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what the attachment's record says; no record is success, without
+/// a word to the packet filter.
+///
+/// # Errors
+/// Code 101.
+pub fn del(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
+    let path = record_path(tag)?;
+    let mut bytes = [0u8; RECORD];
+    let Some(length) = session.backend.read_file(&path, &mut bytes)? else { return Ok(()) };
+    let text = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or("");
+    let mut plan = Plan::new();
+    for ip in text.lines().filter_map(address) {
+        plan.remove(Removal::Unmasquerade { ip })?;
+    }
+    session.remove(&plan)?;
+    // The record goes last: it is what a repeated DEL needs.
+    let mut plan = Plan::new();
+    plan.remove(Removal::RemoveFile { path: &path })?;
+    session.remove(&plan)
+}
+
+fn address(line: &str) -> Option<IpAddr> {
+    let (ip, net) = line.split_once(' ')?;
+    Cidr::parse(net)?;
+    parse_ip(ip)
+}
+
+/// Takes back what belongs to no valid attachment of `network`.
+///
+/// # Errors
+/// Code 101.
+pub fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
+    let mut failures = Failures::new();
+    loop {
+        let stale = picocni_core::owner::stale_records(session.backend, DIR, network, valid)?;
+        if stale.is_empty() {
+            return failures.into_result();
+        }
+        for tag in &stale {
+            let outcome = del(session, tag);
+            let failed = outcome.is_err();
+            failures.note(outcome);
+            if failed {
+                return failures.into_result();
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Configuration of `portmap`.
+
+use core::net::IpAddr;
+
+use picocni_core::conf::{COMMON_LEN, with_common};
+use picocni_core::err;
+use picocni_core::error::{Error, Result};
+use picocni_core::json::{Key, Kind, Limit, Str};
+use picocni_core::limits;
+use picocni_core::net::parse_ip;
+use picocni_core::observe::Protocol;
+use picocni_core::plugin::Call;
+
+const MAPPING_LIMIT: Limit = Limit::new("PORT_MAPPINGS", limits::PORT_MAPPINGS);
+const MAPPING: Kind = Kind::Object(&[
+    Key::new("hostPort", Kind::I64),
+    Key::new("containerPort", Kind::I64),
+    Key::str("protocol"),
+    Key::str("hostIP"),
+]);
+const RUNTIME: &[Key] = &[Key::array("portMappings", &MAPPING, &MAPPING_LIMIT)];
+
+const OWN: [Key; 8] = [
+    Key::str("backend"),
+    Key::bool("snat"),
+    Key::bool("masqAll"),
+    Key::new("markMasqBit", Kind::I64),
+    Key::str("externalSetMarkChain"),
+    Key::any("conditionsV4"),
+    Key::any("conditionsV6"),
+    Key::object("runtimeConfig", RUNTIME),
+];
+
+/// Every key that `portmap` reads.
+pub(super) const KEYS: &[Key] = &with_common::<8, { 8 + COMMON_LEN }>(OWN);
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Wire<'a> {
+    #[serde(borrow)]
+    backend: Str<'a>,
+    snat: Option<bool>,
+    masq_all: bool,
+    mark_masq_bit: Option<i64>,
+    #[serde(borrow)]
+    external_set_mark_chain: Str<'a>,
+    #[serde(rename = "conditionsV4")]
+    conditions_v4: AnyEntry,
+    #[serde(rename = "conditionsV6")]
+    conditions_v6: AnyEntry,
+    #[serde(borrow)]
+    runtime_config: WireRuntime<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WireRuntime<'a> {
+    #[serde(borrow)]
+    port_mappings: heapless::Vec<WireMapping<'a>, { limits::PORT_MAPPINGS }>,
+}
+
+#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WireMapping<'a> {
+    host_port: i64,
+    container_port: i64,
+    #[serde(borrow)]
+    protocol: Str<'a>,
+    #[serde(borrow, rename = "hostIP")]
+    host_ip: Str<'a>,
+}
+
+/// Whether a list has an entry: templates write empty lists for "none".
+#[derive(Debug, Default, Clone, Copy)]
+struct AnyEntry(bool);
+
+impl<'de> serde::Deserialize<'de> for AnyEntry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> serde::de::Visitor<'de> for Entries {
+            type Value = AnyEntry;
+
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> core::result::Result<AnyEntry, A::Error> {
+                let mut any = false;
+                while list.next_element::<serde::de::IgnoredAny>()?.is_some() {
+                    any = true;
+                }
+                Ok(AnyEntry(any))
+            }
+        }
+        deserializer.deserialize_seq(Entries)
+    }
+}
+
+/// Which addresses of the host a port is published on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostAddress {
+    /// Every address of both families.
+    Any,
+    /// Every IPv4 address.
+    AnyV4,
+    /// Every IPv6 address.
+    AnyV6,
+    /// This one.
+    One(IpAddr),
+}
+
+impl HostAddress {
+    /// Absent, or an address; an unspecified address stands for all of its family.
+    fn read(text: Str<'_>) -> Result<Self> {
+        if text.is_empty() {
+            return Ok(HostAddress::Any);
+        }
+        let ip = text.plain().and_then(parse_ip).ok_or_else(|| {
+            err!(CONFIG, "invalid host IP", "\"hostIP\" is \"", text.canonical(), "\", expected an IPv4 or IPv6 address")
+        })?;
+        Ok(match ip {
+            IpAddr::V4(v4) if v4.is_unspecified() => HostAddress::AnyV4,
+            IpAddr::V6(v6) if v6.is_unspecified() => HostAddress::AnyV6,
+            ip => HostAddress::One(ip),
+        })
+    }
+
+    /// The address to match for containers of a family; `None`: the mapping is
+    /// not for that family.
+    pub(super) fn of_family(self, v6: bool) -> Option<Option<IpAddr>> {
+        match self {
+            HostAddress::Any => Some(None),
+            HostAddress::AnyV4 => (!v6).then_some(None),
+            HostAddress::AnyV6 => v6.then_some(None),
+            HostAddress::One(ip) => (ip.is_ipv6() == v6).then_some(Some(ip)),
+        }
+    }
+}
+
+/// A checked entry of `portMappings`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mapping {
+    pub(super) protocol: Protocol,
+    pub(super) host: HostAddress,
+    pub(super) host_port: u16,
+    pub(super) container_port: u16,
+}
+
+/// The configuration, checked.
+#[derive(Debug)]
+pub(super) struct Conf {
+    /// Translate the source of connections that could not come back otherwise.
+    pub(super) snat: bool,
+    /// Translate every source.
+    pub(super) masq_all: bool,
+    pub(super) mappings: heapless::Vec<Mapping, { limits::PORT_MAPPINGS }>,
+}
+
+impl Conf {
+    /// Reads and checks the configuration of a call. Identical mappings count once.
+    ///
+    /// # Errors
+    /// Code 7 for wrong values, code 2 for what this release does not serve.
+    pub(super) fn read(call: &Call<'_>) -> Result<Self> {
+        let wire: Wire<'_> = call.config()?;
+        wire.check()?;
+        let mut conf = Conf { snat: wire.snat.unwrap_or(true), masq_all: wire.masq_all, mappings: heapless::Vec::new() };
+        for entry in &wire.runtime_config.port_mappings {
+            let mapping = entry.read()?;
+            if !conf.mappings.contains(&mapping) {
+                conf.mappings.push(mapping).map_err(|_| Error::limit("PORT_MAPPINGS", limits::PORT_MAPPINGS))?;
+            }
+        }
+        Ok(conf)
+    }
+}
+
+impl Wire<'_> {
+    fn check(&self) -> Result<()> {
+        match self.backend.plain() {
+            Some("" | "nftables") => {}
+            Some("iptables") => {
+                return Err(err!(UNSUPPORTED, "unsupported backend",
+                    "\"iptables\" is not served by this release; leave \"backend\" out or say \"nftables\""));
+            }
+            _ => return Err(err!(CONFIG, "unrecognized backend", "\"", self.backend.canonical(), "\" (nftables)")),
+        }
+        let external = !self.external_set_mark_chain.is_empty();
+        if external && self.mark_masq_bit.is_some() {
+            return Err(err!(CONFIG, "Cannot specify externalSetMarkChain and markMasqBit"));
+        }
+        // No mark is set natively; the bit is checked so that a config stays
+        // one that the reference plugin takes too.
+        if let Some(bit) = self.mark_masq_bit.filter(|bit| !(0..=31).contains(bit)) {
+            return Err(err!(CONFIG, "MasqMarkBit must be between 0 and 31", "\"markMasqBit\" is ", bit));
+        }
+        for (key, used) in [
+            ("externalSetMarkChain", external),
+            ("conditionsV4", self.conditions_v4.0),
+            ("conditionsV6", self.conditions_v6.0),
+        ] {
+            if used {
+                return Err(err!(UNSUPPORTED, "unsupported field", "\"", key, "\" is not served by this release; leave it out"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WireMapping<'_> {
+    fn read(&self) -> Result<Mapping> {
+        Ok(Mapping {
+            container_port: port(self.container_port, "Invalid container port number")?,
+            host_port: port(self.host_port, "Invalid host port number")?,
+            protocol: protocol(self.protocol)?,
+            host: HostAddress::read(self.host_ip)?,
+        })
+    }
+}
+
+fn port(number: i64, msg: &'static str) -> Result<u16> {
+    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
+        Error::new(picocni_core::error::Code::CONFIG, msg).with(&number).with(&" (1 to 65535)")
+    })
+}
+
+/// An absent protocol is TCP, which every runtime means by it.
+fn protocol(text: Str<'_>) -> Result<Protocol> {
+    let name = text.plain().unwrap_or("\\");
+    if name.is_empty() || name.eq_ignore_ascii_case("tcp") {
+        Ok(Protocol::Tcp)
+    } else if name.eq_ignore_ascii_case("udp") {
+        Ok(Protocol::Udp)
+    } else if name.eq_ignore_ascii_case("sctp") {
+        Err(err!(UNSUPPORTED, "unsupported protocol", "\"sctp\" is not served by this release (tcp, udp)"))
+    } else {
+        Err(err!(CONFIG, "invalid protocol", "\"", text.canonical(), "\" (tcp, udp)"))
+    }
+}

@@ -1,0 +1,65 @@
+//! `portmap`: ports of the host lead to ports of the container.
+//!
+//! A port is published for this host's own addresses only, or for the one in
+//! `hostIP`. No two attachments hold the same host port: the second is refused
+//! with the name of the first. Without mappings nothing is asked of the packet
+//! filter, and no file is touched.
+//!
+//! | part | file |
+//! |---|---|
+//! | config keys, mappings | `conf` |
+//! | who holds which host port | `claims` |
+//! | what DEL needs to know | `record` |
+
+mod add;
+mod check;
+mod claims;
+mod conf;
+mod del;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use picocni_core::error::Result;
+use picocni_core::json::Key;
+use picocni_core::plugin::{Call, Plugin};
+use picocni_core::result::AddResult;
+use picocni_core::session::Session;
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Portmap;
+
+impl Plugin for Portmap {
+    fn name(&self) -> &'static str {
+        "portmap"
+    }
+
+    fn keys(&self) -> &'static [Key] {
+        conf::KEYS
+    }
+
+    fn is_chained(&self) -> bool {
+        true
+    }
+
+    fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
+        add::add(call, session, result)
+    }
+
+    fn check(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        check::check(call, session)
+    }
+
+    fn del(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        del::del(call, session)
+    }
+
+    fn gc(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        del::gc(call, session)
+    }
+
+    fn status(&self, _call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        session.backend.probe_filter()
+    }
+}

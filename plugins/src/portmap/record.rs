@@ -1,0 +1,193 @@
+//! What an attachment publishes, written down before it is done.
+//!
+//! DEL is called again without mappings and without a sandbox; the record is
+//! all it has. One file per attachment, named by its tag, one line per fact:
+//!
+//! ```text
+//! netns IDENTITY /var/run/netns/x
+//! tcp any 8080 10.88.0.2 80
+//! udp 192.0.2.1 53 10.88.0.2 5353
+//! snat 10.88.0.2 7 false
+//! ```
+
+use core::net::IpAddr;
+
+use picocni_core::err;
+use picocni_core::error::{Error, Result};
+use picocni_core::limits;
+use picocni_core::name::IfIndex;
+use picocni_core::net::parse_ip;
+use picocni_core::observe::{Protocol, PublishedPort};
+use picocni_core::owner::Tag;
+use picocni_core::session::Session;
+use picocni_core::text::{Put, fits, parse_u32};
+
+/// One file per attachment.
+pub(super) const DIR: &str = "/run/cni/picocni/portmap/attachments";
+
+/// Room for a record that is read.
+pub(super) type Buffer = [u8; limits::STATE_FILE];
+
+/// Source translation of one container address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Source {
+    /// Container's address.
+    pub(super) to: IpAddr,
+    /// Link that led to it when it was published; 0, which no link has, if none did.
+    pub(super) via: IfIndex,
+    /// Every source, not only local and same-link ones.
+    pub(super) all: bool,
+}
+
+/// The file of an attachment.
+pub(super) fn path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
+    fits(&[&DIR, &"/", &tag.file_name()]).ok_or_else(|| Error::limit("PATH", limits::PATH))
+}
+
+/// A record as it was read. Lines that are no record of ours, and a last line
+/// without its end, count for nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'b> {
+    text: &'b str,
+}
+
+impl<'b> Record<'b> {
+    /// Reads the record of `tag`, if there is one.
+    ///
+    /// # Errors
+    /// Code 5.
+    pub(super) fn read(session: &mut Session<'_>, tag: &Tag, buffer: &'b mut Buffer) -> Result<Option<Self>> {
+        let path = path(tag)?;
+        let Some(length) = session.backend.read_file(&path, buffer)? else { return Ok(None) };
+        let bytes = buffer.get(..length.min(limits::STATE_FILE)).unwrap_or_default();
+        let text = match core::str::from_utf8(bytes) {
+            Ok(text) => text,
+            // What stands before the damage still has to be taken back.
+            Err(error) => bytes.get(..error.valid_up_to()).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or(""),
+        };
+        Ok(Some(Record { text }))
+    }
+
+    fn lines(self) -> impl Iterator<Item = &'b str> {
+        self.text.split_inclusive(|c: char| c == '\n').filter_map(|line| line.strip_suffix('\n'))
+    }
+
+    /// Whether the sandbox this was written for is still there. A record that
+    /// names no sandbox belongs to nobody.
+    pub(super) fn lives(self, session: &mut Session<'_>) -> bool {
+        let sandbox = self.lines().next().and_then(|line| line.strip_prefix("netns ")).and_then(split_sandbox);
+        sandbox.is_some_and(|(identity, path)| session.backend.sandbox_lives(path, identity))
+    }
+
+    /// Ports in the order they were published.
+    pub(super) fn ports(self) -> impl Iterator<Item = PublishedPort> + 'b {
+        self.lines().filter_map(read_port)
+    }
+
+    /// Source translations.
+    pub(super) fn sources(self) -> impl Iterator<Item = Source> + 'b {
+        self.lines().filter_map(read_source)
+    }
+}
+
+/// The identity is the backend's and may hold a space; the path is absolute as
+/// a rule, and else has none.
+fn split_sandbox(text: &str) -> Option<(&str, &str)> {
+    let slash = text.as_bytes().windows(2).position(|pair| pair == b" /");
+    match slash {
+        Some(at) => Some((text.get(..at)?, text.get(at.checked_add(1)?..)?)),
+        None => text.rsplit_once(is_space),
+    }
+}
+
+/// Searching for a character would bring in memchr, which can panic as far as
+/// the compiler sees; a function is compared character by character.
+fn is_space(c: char) -> bool {
+    c == ' '
+}
+
+fn read_port(line: &str) -> Option<PublishedPort> {
+    let mut words = line.split(is_space);
+    let protocol = match words.next()? {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return None,
+    };
+    let host_ip = match words.next()? {
+        "any" => None,
+        text => Some(parse_ip(text)?),
+    };
+    let host_port = read_number(words.next()?)?;
+    let to = parse_ip(words.next()?)?;
+    let to_port = read_number(words.next()?)?;
+    let same_family = host_ip.is_none_or(|ip| ip.is_ipv6() == to.is_ipv6());
+    (words.next().is_none() && same_family).then_some(PublishedPort { protocol, host_ip, host_port, to, to_port })
+}
+
+fn read_number(text: &str) -> Option<u16> {
+    u16::try_from(parse_u32(text)?).ok().filter(|port| *port > 0)
+}
+
+fn read_source(line: &str) -> Option<Source> {
+    let mut words = line.strip_prefix("snat ")?.split(is_space);
+    let to = parse_ip(words.next()?)?;
+    let via = IfIndex(parse_u32(words.next()?)?);
+    let all = match words.next()? {
+        "true" => true,
+        "false" => false,
+        _ => return None,
+    };
+    words.next().is_none().then_some(Source { to, via, all })
+}
+
+/// A record that is being composed.
+#[derive(Debug)]
+pub(super) struct Draft {
+    text: heapless::String<{ limits::STATE_FILE }>,
+}
+
+impl Draft {
+    /// Begins the record of an attachment in the open sandbox.
+    ///
+    /// # Errors
+    /// Code 4: a path that is no single line.
+    pub(super) fn new(session: &mut Session<'_>, netns: &str) -> Result<Self> {
+        if netns.contains(|c: char| c.is_control()) {
+            return Err(err!(ENVIRONMENT, "invalid CNI_NETNS", "the path holds a control character"));
+        }
+        let mut identity = heapless::String::new();
+        session.backend.sandbox_identity(&mut identity);
+        let mut draft = Draft { text: heapless::String::new() };
+        draft.line(&[&"netns ", &identity, &" ", &netns])?;
+        Ok(draft)
+    }
+
+    fn line(&mut self, parts: &[&dyn Put]) -> Result<()> {
+        // The longest line names a sandbox: its path and identity.
+        let line: Option<heapless::String<{ limits::SANDBOX + 96 }>> = fits(parts);
+        let written = line.is_some_and(|line| self.text.push_str(&line).is_ok() && self.text.push('\n').is_ok());
+        if written { Ok(()) } else { Err(Error::limit("STATE_FILE", limits::STATE_FILE).with(&" bytes in the record of port mappings")) }
+    }
+
+    /// Adds a port.
+    ///
+    /// # Errors
+    /// Code 100.
+    pub(super) fn port(&mut self, port: &PublishedPort) -> Result<()> {
+        let host: &dyn Put = port.host_ip.as_ref().map_or(&"any", |ip| ip);
+        self.line(&[&port.protocol.as_str(), &" ", host, &" ", &port.host_port, &" ", &port.to, &" ", &port.to_port])
+    }
+
+    /// Adds a source translation.
+    ///
+    /// # Errors
+    /// Code 100.
+    pub(super) fn source(&mut self, source: &Source) -> Result<()> {
+        self.line(&[&"snat ", &source.to, &" ", &source.via.0, &" ", &source.all])
+    }
+
+    /// The content of the file.
+    pub(super) fn content(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}

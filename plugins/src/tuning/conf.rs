@@ -1,0 +1,224 @@
+//! Configuration of `tuning`.
+
+use picocni_core::conf::{COMMON_LEN, with_common};
+use picocni_core::env::Args;
+use picocni_core::err;
+use picocni_core::error::{Error, Result};
+use picocni_core::json::{Key, Kind, Limit, Str};
+use picocni_core::limits;
+use picocni_core::name::Mac;
+use picocni_core::op::LinkChange;
+use picocni_core::plugin::Call;
+
+use super::sysctl::Sysctls;
+
+const SYSCTL_LIMIT: Limit = Limit::new("SYSCTLS", limits::SYSCTLS);
+
+/// Where backups lie unless `dataDir` says otherwise, as the reference plugin has it.
+const DEFAULT_DATA_DIR: &str = "/run/cni/tuning";
+
+const SYSCTL: Key = Key::map("sysctl", &Kind::Str, &SYSCTL_LIMIT);
+const MAC: Key = Key::str("mac");
+const PROMISC: Key = Key::bool("promisc");
+const MTU: Key = Key::int("mtu", i32::MIN as i64, i32::MAX as i64);
+const TXQLEN: Key = Key::int("txQLen", i32::MIN as i64, i32::MAX as i64);
+const ALLMULTI: Key = Key::bool("allmulti");
+const ARGS_KEYS: &[Key] = &[Key::object(
+    "cni",
+    &[SYSCTL, MAC, PROMISC, MTU, TXQLEN, ALLMULTI],
+)];
+
+const OWN: [Key; 9] = [
+    SYSCTL,
+    MAC,
+    PROMISC,
+    MTU,
+    TXQLEN,
+    ALLMULTI,
+    Key::str("dataDir"),
+    Key::object("runtimeConfig", &[MAC]),
+    Key::object("args", ARGS_KEYS),
+];
+
+/// Every key that `tuning` reads.
+pub(super) const KEYS: &[Key] = &with_common::<9, { 9 + COMMON_LEN }>(OWN);
+
+/// Keys of the config. `runtimeConfig` and `args.cni` are read by the same code;
+/// what [`KEYS`] does not declare there is not in the canonical text.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    sysctl: Sysctls<'a>,
+    #[serde(borrow)]
+    mac: Str<'a>,
+    promisc: Option<bool>,
+    mtu: Option<i32>,
+    #[serde(rename = "txQLen")]
+    txqlen: Option<i32>,
+    allmulti: Option<bool>,
+    #[serde(borrow, rename = "dataDir")]
+    data_dir: Str<'a>,
+}
+
+/// [`Wire`], read by one copy of its code in the binary.
+#[derive(Debug, Default)]
+struct Settings<'a>(Wire<'a>);
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Settings<'a> {
+    #[inline(never)]
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> core::result::Result<Self, D::Error> {
+        Wire::deserialize(deserializer).map(Settings)
+    }
+}
+
+/// What overrides the config's own keys.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Overrides<'a> {
+    #[serde(borrow)]
+    runtime_config: Settings<'a>,
+    #[serde(borrow)]
+    args: CniArgs<'a>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct CniArgs<'a> {
+    #[serde(borrow)]
+    cni: Settings<'a>,
+}
+
+/// The configuration, checked.
+#[derive(Debug)]
+pub(super) struct Conf<'a> {
+    /// Sysctls in the order they are written.
+    pub(super) sysctls: Sysctls<'a>,
+    /// Attributes of the link to set.
+    pub(super) set: LinkChange<'static>,
+    /// The address as it was configured, for the result; "" for none.
+    pub(super) mac_text: &'a str,
+    /// Directory of the backups.
+    pub(super) data_dir: &'a str,
+}
+
+impl<'a> Conf<'a> {
+    /// Reads and checks the configuration of a call.
+    ///
+    /// # Errors
+    /// Code 7 for a repeated sysctl, an address or a number that is none; code
+    /// 4 for CNI_ARGS; code 100.
+    pub(super) fn read(call: &Call<'a>) -> Result<Self> {
+        if let Some(at) = call.repeated_key {
+            return Err(err!(
+                CONFIG,
+                "duplicated sysctl keys are not allowed",
+                "a key stands twice, again at byte ",
+                at
+            ));
+        }
+        let Settings(own) = call.config()?;
+        let overrides: Overrides<'a> = call.config()?;
+        let (Settings(runtime), Settings(args)) = (overrides.runtime_config, overrides.args.cni);
+        let mac_text = mac_text(call, &[own.mac, runtime.mac, args.mac])?;
+        let mut sysctls = own.sysctl;
+        for (key, value) in &args.sysctl {
+            sysctls
+                .set(*key, *value)
+                .ok_or_else(|| Error::limit("SYSCTLS", limits::SYSCTLS))?;
+        }
+        Ok(Conf {
+            sysctls,
+            set: LinkChange {
+                mac: mac(mac_text)?,
+                // Off is how links are made, and may be somebody else's wish: only "on" is one of ours.
+                promisc: args.promisc.or(own.promisc).filter(|on| *on),
+                mtu: number("mtu", args.mtu.or(own.mtu))?.filter(|mtu| *mtu > 0),
+                txqlen: number("txQLen", args.txqlen.or(own.txqlen))?,
+                allmulti: args.allmulti.or(own.allmulti),
+                ..LinkChange::default()
+            },
+            mac_text,
+            data_dir: checked_dir(own.data_dir)?,
+        })
+    }
+
+    /// Whether any attribute of the link is to be set.
+    pub(super) fn changes_link(&self) -> bool {
+        self.set != LinkChange::default()
+    }
+}
+
+/// All that DEL and GC need: a wrong number must not keep a backup.
+///
+/// # Errors
+/// Code 7: no absolute path.
+pub(super) fn data_dir<'a>(call: &Call<'a>) -> Result<&'a str> {
+    let Settings(wire) = call.config()?;
+    checked_dir(wire.data_dir)
+}
+
+fn checked_dir(dir: Str<'_>) -> Result<&str> {
+    if dir.is_empty() {
+        return Ok(DEFAULT_DATA_DIR);
+    }
+    dir.plain()
+        .filter(|dir| dir.starts_with('/'))
+        .ok_or_else(|| {
+            err!(
+                CONFIG,
+                "invalid path",
+                "\"dataDir\" is \"",
+                dir.canonical(),
+                "\", expected an absolute path"
+            )
+        })
+}
+
+/// Weakest first: config, CNI_ARGS, `runtimeConfig`, `args.cni`.
+fn mac_text<'a>(call: &Call<'a>, [config, runtime, args]: &[Str<'a>; 3]) -> Result<&'a str> {
+    let env = Args::parse(call.env.args, &["MAC"])?
+        .get("MAC")
+        .unwrap_or("");
+    let strongest = [args, runtime].into_iter().find(|mac| !mac.is_empty());
+    let text = match strongest {
+        None if !env.is_empty() => return Ok(env),
+        other => other.unwrap_or(config),
+    };
+    text.plain().ok_or_else(|| invalid_mac(text.canonical()))
+}
+
+fn mac(text: &str) -> Result<Option<Mac>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Mac::parse(text).map(Some).ok_or_else(|| invalid_mac(text))
+}
+
+#[cold]
+fn invalid_mac(text: &str) -> Error {
+    err!(
+        CONFIG,
+        "invalid MAC address",
+        "\"",
+        text,
+        "\", expected like 02:00:00:00:00:01"
+    )
+}
+
+fn number(key: &'static str, value: Option<i32>) -> Result<Option<u32>> {
+    let Some(value) = value else { return Ok(None) };
+    u32::try_from(value).map(Some).map_err(|_| {
+        err!(
+            CONFIG,
+            "invalid number",
+            "\"",
+            key,
+            "\" is ",
+            value,
+            ", expected 0 or more"
+        )
+    })
+}

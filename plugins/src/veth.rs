@@ -1,0 +1,136 @@
+//! A veth pair from the host into the sandbox, with names and addresses that
+//! depend on the attachment alone.
+
+use picocni_core::digest::{hash64, mac_from};
+use picocni_core::err;
+use picocni_core::error::{Code, Result};
+use picocni_core::limits;
+use picocni_core::name::{IfIndex, IfName, Mac};
+use picocni_core::observe::{Link, Ns};
+use picocni_core::op::{Change, LinkChange, LinkId, OnFailure, Plan, Removal, Undo};
+use picocni_core::owner::{Owner, Tag};
+use picocni_core::plugin::Call;
+use picocni_core::put;
+use picocni_core::session::Session;
+use picocni_core::text::Hex;
+
+/// `EEXIST` (asm-generic/errno-base.h).
+const EEXIST: i32 = 17;
+
+/// What a veth pair is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// MTU of both ends, 0 for the kernel's.
+    pub mtu: u32,
+    /// Address of the container end; derived when absent.
+    pub mac: Option<Mac>,
+    /// Bridge of the host end.
+    pub master: Option<IfIndex>,
+    /// Hairpin mode of the bridge port.
+    pub hairpin: bool,
+    /// Owner's tag, kept as the host end's alias.
+    pub tag: &'a Tag,
+}
+
+/// The host end's name number `candidate` for an attachment.
+#[must_use]
+pub fn host_name(owner: &Owner<'_>, candidate: u8) -> IfName {
+    let hash = hash64(&[&owner.hash().to_le_bytes(), &[candidate]]);
+    let mut name = heapless::String::<{ limits::IFNAME }>::new();
+    // Eight digits: the form the reference plugins use, so that tools which
+    // look for `veth*` keep working.
+    put!(&mut name, "veth");
+    for shift in [28u32, 24, 20, 16, 12, 8, 4, 0] {
+        put!(&mut name, Hex((hash >> shift) & 0xf));
+    }
+    IfName::of(&name)
+}
+
+/// A locally administered address that depends on `what` and the machine.
+#[must_use]
+pub fn derived_mac(machine: u64, what: &[&[u8]]) -> Mac {
+    let machine = machine.to_le_bytes();
+    let inner = hash64(what).to_le_bytes();
+    Mac(mac_from(hash64(&[&machine, &inner])))
+}
+
+/// Makes the pair; the host end is up and, before that, refuses router
+/// advertisements. Gives both ends as they are.
+///
+/// # Errors
+/// Code 103: CNI_IFNAME exists in the sandbox, or strangers own every name
+/// this attachment may use.
+pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>) -> Result<(Link, Link)> {
+    let owner = call.owner();
+    let machine = session.backend.machine();
+    let identity = owner.hash().to_le_bytes();
+    let peer_mac = request.mac.unwrap_or_else(|| derived_mac(machine, &[b"sandbox", &identity]));
+    let host_mac = derived_mac(machine, &[b"host", &identity]);
+    for candidate in 0..limits::VETH_CANDIDATES {
+        let host = host_name(&owner, candidate);
+        let outcome = try_name(call, session, request, host, host_mac, peer_mac);
+        let Err(error) = outcome else { return both_ends(call, session, host) };
+        if error.errno != EEXIST || error.code != Code::KERNEL {
+            return Err(error);
+        }
+        if session.backend.link(Ns::Sandbox, &owner.ifname)?.is_some() {
+            return Err(err!(CONFLICT, "container interface exists already",
+                "\"", owner.ifname, "\" in ", call.env.netns, "; DEL it before another ADD"));
+        }
+    }
+    Err(err!(CONFLICT, "host interface names are taken", host_name(&owner, 0), " and its ",
+        limits::VETH_CANDIDATES, " candidates belong to others"))
+}
+
+fn try_name(
+    call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>, host: IfName, host_mac: Mac, peer_mac: Mac,
+) -> Result<()> {
+    let key = crate::interface::host_key("ipv6", &host, "accept_ra")?;
+    let mut plan = Plan::new();
+    plan.change(Change::CreateVeth {
+        host, host_mac, peer: call.env.ifname, peer_mac, mtu: request.mtu, master: request.master,
+    })?;
+    // CVE-2020-10749: before the link is up, or a pod may be the host's router.
+    plan.change(Change::WriteSysctl {
+        ns: Ns::Host, key: &key, value: "0", undo: Undo::WithLink, on_failure: OnFailure::Ignore,
+    })?;
+    let set = LinkChange {
+        up: Some(true),
+        alias: Some(request.tag.as_str()),
+        hairpin: request.master.map(|_| request.hairpin),
+        ..LinkChange::default()
+    };
+    plan.change(Change::SetLink { ns: Ns::Host, link: LinkId::Name(host), set, undo: Undo::WithLink })?;
+    session.apply(&plan)
+}
+
+fn both_ends(call: &Call<'_>, session: &mut Session<'_>, host: IfName) -> Result<(Link, Link)> {
+    let peer = session.backend.link(Ns::Sandbox, &call.env.ifname)?;
+    let host = session.backend.link(Ns::Host, &host)?;
+    match (host, peer) {
+        (Some(host), Some(peer)) => Ok((host, peer)),
+        _ => Err(err!(KERNEL, "a link vanished while it was set up", call.env.ifname)),
+    }
+}
+
+/// Plans the deletion of an attachment's pair: by the interface in the sandbox
+/// where it can be reached, else by the host end if it carries our tag.
+///
+/// # Errors
+/// Code 101.
+pub fn plan_deletion<'p>(call: &Call<'_>, session: &mut Session<'_>, plan: &mut Plan<'p>) -> Result<()> {
+    if session.has_sandbox() {
+        return plan.remove(Removal::DeleteLink { ns: Ns::Sandbox, name: call.env.ifname });
+    }
+    let owner = call.owner();
+    let tag = owner.tag();
+    for candidate in 0..limits::VETH_CANDIDATES {
+        let name = host_name(&owner, candidate);
+        let Some(link) = session.backend.link(Ns::Host, &name)? else { return Ok(()) };
+        // A stranger's link of that name is never deleted.
+        if link.alias == tag.as_str() {
+            return plan.remove(Removal::DeleteLink { ns: Ns::Host, name });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Support for picocni's end-to-end tests: a private host for every test, the plugins as processes, and an
+//! independent reader of kernel state.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`paths`] | where the repository, the binaries and the packages are |
+//! | [`sandbox`] | a private "host": mount and network namespace of one test |
+//! | [`netns`] | pods: named network namespaces inside a sandbox |
+//! | [`attachment`] | a pod that a test attaches to a network |
+//! | [`kernel`] | links, addresses, routes, … read by a second netlink implementation |
+//! | [`plugin`] | one plugin call and its outcome |
+//! | [`peer`] | which plugins run: ours or the Go reference plugins |
+//! | [`packages`] | Debian packages fetched and unpacked below the target directory |
+//! | [`process`] | posix_spawn with times, memory and system calls |
+//! | [`runner`] | the stages of `tests/run` |
+//! | [`budgets`] | the figures of `budgets.toml` |
+//! | [`skip`] | tests that cannot run here say why and are counted |
+
+pub mod attachment;
+pub mod budgets;
+pub mod kernel;
+pub mod netns;
+pub mod packages;
+pub mod paths;
+pub mod peer;
+pub mod plugin;
+pub mod process;
+pub mod runner;
+pub mod sandbox;
+pub mod skip;
+
+pub use attachment::Pod;
+pub use plugin::{Call, Outcome};
+pub use sandbox::Sandbox;

@@ -1,0 +1,118 @@
+//! Whose plugins a test runs: picocni's, or the Go reference plugins. Both speak the same protocol, so the tests run
+//! against either; running them against the Go plugins is what shows that the tests ask for what clients rely on.
+
+use std::env;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{packages, paths};
+
+/// The plugin names that picocni's binary answers to today.
+pub const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "tuning", "portmap"];
+
+/// A set of CNI plugins on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// The multi-call binary under test.
+    Picocni {
+        /// The binary.
+        binary: PathBuf,
+    },
+    /// The Go reference plugins, unpacked from Debian sid.
+    Go {
+        /// Their directory.
+        dir: PathBuf,
+    },
+}
+
+impl Peer {
+    /// What `PICOCNI_PEER` asks for: `go`, or else picocni.
+    ///
+    /// # Panics
+    /// When it is not there; the message says how to get it.
+    pub fn under_test() -> Self {
+        match env::var("PICOCNI_PEER").as_deref() {
+            Ok("go") => {
+                Self::go().expect("PICOCNI_PEER=go needs the packages: run `tests/run` once")
+            }
+            _ => Self::picocni(),
+        }
+    }
+
+    /// Our binary.
+    ///
+    /// # Panics
+    /// When it has not been built.
+    pub fn picocni() -> Self {
+        let binary = paths::binary();
+        assert!(
+            binary.is_file(),
+            "{} is missing: run `cargo build --release` in the root",
+            binary.display()
+        );
+        Self::Picocni { binary }
+    }
+
+    /// The Go plugins, if they have been fetched.
+    pub fn go() -> Option<Self> {
+        let dir = paths::packages("sid").join("usr/lib/cni");
+        dir.join("bridge").is_file().then_some(Self::Go { dir })
+    }
+
+    /// Whether these are the Go plugins: for the places where picocni differs on purpose.
+    pub fn is_go(&self) -> bool {
+        matches!(self, Self::Go { .. })
+    }
+
+    /// Name and version, for tables.
+    pub fn version(&self) -> String {
+        match self {
+            // With no CNI_COMMAND a plugin says on stderr what it is: `CNI <plugin> plugin <version>`.
+            Self::Picocni { binary } => {
+                let about = Command::new(binary).arg0("bridge").env_clear().output();
+                let about = about
+                    .map(|o| String::from_utf8_lossy(&o.stderr).into_owned())
+                    .unwrap_or_default();
+                let line = about.lines().next().unwrap_or("version unknown");
+                format!(
+                    "picocni ({})",
+                    line.trim_start_matches("CNI bridge plugin ")
+                )
+            }
+            // Debian builds these without a version in them.
+            Self::Go { .. } => {
+                let version = packages::version("sid", "containernetworking-plugins");
+                format!(
+                    "Go reference plugins {}",
+                    version.as_deref().unwrap_or("of unknown version")
+                )
+            }
+        }
+    }
+
+    /// The directories the plugins' files live in.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Picocni { binary } => {
+                binary.parent().map(Path::to_path_buf).into_iter().collect()
+            }
+            Self::Go { dir } => vec![dir.clone()],
+        }
+    }
+
+    /// Makes `into` a CNI binary directory of these plugins.
+    ///
+    /// # Panics
+    /// When `into` cannot be written.
+    pub fn link_into(&self, into: &Path) {
+        for name in PLUGINS {
+            let target = match self {
+                Self::Picocni { binary } => binary.clone(),
+                Self::Go { dir } => dir.join(name),
+            };
+            symlink(target, into.join(name)).expect("a link in the plugin directory");
+        }
+    }
+}
