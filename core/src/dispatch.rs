@@ -131,22 +131,25 @@ pub fn perform(
         prev: has_prev.then_some(&*prev),
         repeated_key: document.repeated_map_key(),
     };
-    session.set_plugin(plugin.name());
     open_sandbox(plugin, &call, session)?;
-    match command {
+    session.as_plugin(plugin.name(), command, |session| run(plugin, &call, session, result, out))
+}
+
+fn run(
+    plugin: &'static dyn Plugin, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult, out: &mut [u8],
+) -> Result<usize> {
+    match call.env.command {
         Command::Add => {
             let mark = session.mark();
             result.clear();
-            let added = plugin
-                .add(&call, session, result)
-                .and_then(|()| encode::to_json(result, version, out));
+            let added = plugin.add(call, session, result).and_then(|()| encode::to_json(result, call.version, out));
             session.backend.unlock();
-            added.map_err(|cause| session.undo_to(mark, &call, cause))
+            added.map_err(|cause| session.undo_to(mark, call, cause))
         }
-        Command::Check => plugin.check(&call, session).map(|()| 0),
-        Command::Del => plugin.del(&call, session).map(|()| 0),
-        Command::Gc => plugin.gc(&call, session).map(|()| 0),
-        Command::Status => plugin.status(&call, session).map(|()| 0),
+        Command::Check => plugin.check(call, session).map(|()| 0),
+        Command::Del => plugin.del(call, session).map(|()| 0),
+        Command::Gc => plugin.gc(call, session).map(|()| 0),
+        Command::Status => plugin.status(call, session).map(|()| 0),
         Command::Version => version_json(plugin, out),
     }
 }

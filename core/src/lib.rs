@@ -10,7 +10,7 @@
 //! | the spec's words | [`version`], [`env`], [`name`], [`net`], [`conf`], [`result`] |
 //! | what is done | [`op`], [`journal`], [`observe`], [`backend`], [`sim`] |
 //! | who does it | [`plugin`], [`session`], [`dispatch`], [`check`] |
-//! | networks as a runtime sees them | [`conflist`], [`chain`], [`cache`] |
+//! | networks as a runtime sees them | [`runtime`] |
 //! | arithmetic | [`ipam`], [`allowlist`], [`digest`] |
 //!
 //! Nothing here panics on any input, recurses on input, or allocates. A

@@ -47,6 +47,8 @@ pub const PLAN: usize = 64;
 pub const JOURNAL: usize = 512;
 /// Entries of the log of applied operations, shown by `demo` and `plan`.
 pub const LOG: usize = 128;
+/// Plugin calls kept in that log: a chain forth and back with its delegates.
+pub const SPANS: usize = 64;
 /// Bytes of a sysctl key below /proc/sys.
 pub const SYSCTL_KEY: usize = 128;
 /// Bytes of a sysctl value that is read back to be restored.

@@ -78,11 +78,30 @@ pub struct LogLine {
     pub ok: bool,
 }
 
-/// The log of applied operations; the oldest stay when it is full.
+/// A call of a plugin in process, also of a delegated one.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Span {
+    /// The plugin.
+    pub plugin: &'static str,
+    /// The plugin that delegated to it, "" for the runtime.
+    pub caller: &'static str,
+    /// What it was asked.
+    pub command: Command,
+    /// When it was called, microseconds of [`Backend::now_us`].
+    pub began_us: u64,
+    /// When it returned.
+    pub ended_us: u64,
+    /// Whether it succeeded.
+    pub ok: bool,
+}
+
+/// The log of plugin calls and applied operations; the oldest stay when it is full.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Log {
     lines: heapless::Vec<LogLine, { limits::LOG }>,
+    spans: heapless::Vec<Span, { limits::SPANS }>,
     enabled: bool,
 }
 
@@ -90,13 +109,20 @@ impl Log {
     /// An empty log that records nothing until it is enabled.
     #[must_use]
     pub const fn new() -> Self {
-        Log { lines: heapless::Vec::new(), enabled: false }
+        Log { lines: heapless::Vec::new(), spans: heapless::Vec::new(), enabled: false }
     }
 
     /// Starts recording from empty.
     pub fn enable(&mut self) {
         self.enabled = true;
         self.lines.clear();
+        self.spans.clear();
+    }
+
+    /// Plugin calls in the order in which they returned.
+    #[must_use]
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     /// What was recorded.
@@ -140,9 +166,18 @@ impl<'s> Session<'s> {
         self.builtin_without_file = true;
     }
 
-    /// Names the plugin whose operations follow, for the log; gives the former name.
-    pub fn set_plugin(&mut self, name: &'static str) -> &'static str {
-        core::mem::replace(&mut self.plugin, name)
+    /// Runs `act` as a call of `plugin`: its operations carry that name in the
+    /// log, and the call becomes a [`Span`].
+    pub fn as_plugin<T>(&mut self, plugin: &'static str, command: Command, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let caller = core::mem::replace(&mut self.plugin, plugin);
+        let began_us = if self.work.log.enabled { self.backend.now_us() } else { 0 };
+        let outcome = act(self);
+        if self.work.log.enabled {
+            let ended_us = self.backend.now_us();
+            let _ = self.work.log.spans.push(Span { plugin, caller, command, began_us, ended_us, ok: outcome.is_ok() });
+        }
+        self.plugin = caller;
+        outcome
     }
 
     /// The buffers.
@@ -326,17 +361,14 @@ impl<'s> Session<'s> {
         let document = crate::conf::scan(call.raw, plugin.keys(), buffer)?;
         let conf = crate::conf::NetConf::read(document.canonical())?;
         let inner = Call { conf: &conf, text: document.canonical(), repeated_key: document.repeated_map_key(), ..*call };
-        let outer = self.set_plugin(plugin.name());
-        let outcome = match (command, result) {
-            (Command::Add, Some(result)) => plugin.add(&inner, self, result),
-            (Command::Check, _) => plugin.check(&inner, self),
-            (Command::Del, _) => plugin.del(&inner, self),
-            (Command::Gc, _) => plugin.gc(&inner, self),
-            (Command::Status, _) => plugin.status(&inner, self),
+        self.as_plugin(plugin.name(), command, |session| match (command, result) {
+            (Command::Add, Some(result)) => plugin.add(&inner, session, result),
+            (Command::Check, _) => plugin.check(&inner, session),
+            (Command::Del, _) => plugin.del(&inner, session),
+            (Command::Gc, _) => plugin.gc(&inner, session),
+            (Command::Status, _) => plugin.status(&inner, session),
             (Command::Add, None) | (Command::Version, _) => Ok(()),
-        };
-        self.set_plugin(outer);
-        outcome
+        })
     }
 
     fn delegate_by_exec(

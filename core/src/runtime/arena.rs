@@ -26,19 +26,10 @@ impl<'m> Arena<'m> {
     }
 
     /// Scans by `keys` and keeps the canonical text.
-    pub(super) fn scan(
-        &mut self,
-        raw: &'m [u8],
-        keys: &'static [Key],
-    ) -> Result<(Scanned<'m>, &'m str)> {
-        let document = conf::scan(raw, keys, self.text).map_err(|error| Error {
-            msg: "error parsing configuration",
-            ..error
-        })?;
-        let scanned = Scanned {
-            source: document.source(),
-            plugins: document.raw("plugins"),
-        };
+    pub(super) fn scan(&mut self, raw: &'m [u8], keys: &'static [Key]) -> Result<(Scanned<'m>, &'m str)> {
+        let document =
+            conf::scan(raw, keys, self.text).map_err(|error| Error { msg: "error parsing configuration", ..error })?;
+        let scanned = Scanned { source: document.source(), plugins: document.raw("plugins") };
         let length = document.canonical().len();
         let text = core::str::from_utf8(cut(&mut self.text, length)?).unwrap_or_default();
         Ok((scanned, text))
@@ -48,22 +39,10 @@ impl<'m> Arena<'m> {
     pub(super) fn upconvert(&mut self, raw: &'m [u8]) -> Result<&'m [u8]> {
         let (single, text) = self.scan(raw, SINGLE_KEYS)?;
         let mut writer = Writer::new(self.raw);
-        writer
-            .begin_object()
-            .key("cniVersion")
-            .raw(member(text, "cniVersion").unwrap_or("\"\""));
-        writer
-            .key("name")
-            .raw(member(text, "name").unwrap_or("\"\""));
-        writer
-            .key("plugins")
-            .begin_array()
-            .compact(single.source)
-            .end_array()
-            .end_object();
-        let length = writer
-            .finish()
-            .map_err(|_| Error::limit("CONFLIST", limits::CONFLIST))?;
+        writer.begin_object().key("cniVersion").raw(member(text, "cniVersion").unwrap_or("\"\""));
+        writer.key("name").raw(member(text, "name").unwrap_or("\"\""));
+        writer.key("plugins").begin_array().compact(single.source).end_array().end_object();
+        let length = writer.finish().map_err(|_| Error::limit("CONFLIST", limits::CONFLIST))?;
         self.keep_raw(length)
     }
 }
@@ -71,9 +50,7 @@ impl<'m> Arena<'m> {
 /// Cuts `length` bytes off the front of what is left.
 fn cut<'m>(rest: &mut &'m mut [u8], length: usize) -> Result<&'m [u8]> {
     let all = core::mem::take(rest);
-    let (head, tail) = all
-        .split_at_mut_checked(length)
-        .ok_or_else(|| Error::limit("CONFLIST", limits::CONFLIST))?;
+    let (head, tail) = all.split_at_mut_checked(length).ok_or_else(|| Error::limit("CONFLIST", limits::CONFLIST))?;
     *rest = tail;
     Ok(head)
 }

@@ -44,14 +44,7 @@ const CACHE_KEYS: &[Key] = &[
 /// # Errors
 /// Code 100.
 pub(super) fn dir(cache_dir: &str) -> Result<Path> {
-    join(
-        if cache_dir.is_empty() {
-            DEFAULT_DIR
-        } else {
-            cache_dir
-        },
-        "results",
-    )
+    join(if cache_dir.is_empty() { DEFAULT_DIR } else { cache_dir }, "results")
 }
 
 /// The cache file of an attachment. Its parts were checked: none holds a slash.
@@ -60,19 +53,12 @@ pub(super) fn dir(cache_dir: &str) -> Result<Path> {
 /// Code 100.
 pub(super) fn path(attachment: &Attachment<'_>) -> Result<Path> {
     let dir = dir(attachment.cache_dir)?;
-    fits(&[
-        &dir,
-        &"/",
-        &attachment.network,
-        &"-",
-        &attachment.container_id,
-        &"-",
-        &attachment.ifname,
-    ])
-    .ok_or_else(|| Error::limit("PATH", limits::PATH).with(&" bytes for a result cache file"))
+    fits(&[&dir, &"/", &attachment.network, &"-", &attachment.container_id, &"-", &attachment.ifname])
+        .ok_or_else(|| Error::limit("PATH", limits::PATH).with(&" bytes for a result cache file"))
 }
 
 /// What a cache file holds.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack; there is no heap to box it")]
 pub(super) enum Content<'c> {
     /// There is no file, or it cannot be read.
     Missing,
@@ -113,12 +99,7 @@ impl Info<'_> {
 
 /// Reads a cache file. A cache that cannot be read is none: it is a
 /// convenience, and what it stood for is in the kernel.
-pub(super) fn read<'c>(
-    backend: &mut dyn Backend,
-    path: &str,
-    raw: &'c mut [u8],
-    text: &mut [u8],
-) -> Content<'c> {
+pub(super) fn read<'c>(backend: &mut dyn Backend, path: &str, raw: &'c mut [u8], text: &mut [u8]) -> Content<'c> {
     let Ok(Some(length)) = backend.read_file(path, raw) else {
         return Content::Missing;
     };
@@ -137,18 +118,10 @@ fn info<'c>(raw: &'c [u8], text: &mut [u8]) -> Option<Info<'c>> {
     for pair in Elements::new(member(canonical, "cniArgs").unwrap_or_default()) {
         let mut parts = Elements::new(pair);
         let (key, value) = (parts.next()?, parts.next()?);
-        cni_args
-            .push_str(if cni_args.is_empty() { "" } else { ";" })
-            .ok()?;
-        json::from_canonical::<Str<'_>>(key)
-            .ok()?
-            .decode_into(&mut cni_args)
-            .ok()?;
+        cni_args.push_str(if cni_args.is_empty() { "" } else { ";" }).ok()?;
+        json::from_canonical::<Str<'_>>(key).ok()?.decode_into(&mut cni_args).ok()?;
         cni_args.push('=').ok()?;
-        json::from_canonical::<Str<'_>>(value)
-            .ok()?
-            .decode_into(&mut cni_args)
-            .ok()?;
+        json::from_canonical::<Str<'_>>(value).ok()?.decode_into(&mut cni_args).ok()?;
     }
     Some(Info {
         network: copied(canonical, "networkName")?,
@@ -162,9 +135,7 @@ fn info<'c>(raw: &'c [u8], text: &mut [u8]) -> Option<Info<'c>> {
 }
 
 fn string<'t>(canonical: &'t str, key: &str) -> Option<Str<'t>> {
-    member(canonical, key).map_or(Some(Str::default()), |value| {
-        json::from_canonical(value).ok()
-    })
+    member(canonical, key).map_or(Some(Str::default()), |value| json::from_canonical(value).ok())
 }
 
 fn copied<const N: usize>(canonical: &str, key: &str) -> Option<heapless::String<N>> {
@@ -201,31 +172,17 @@ pub(super) fn result(
 ///
 /// # Errors
 /// Code 6, 7: it is no result, or cannot be converted.
-fn in_version(
-    raw: &[u8],
-    network: &Network<'_>,
-    call: &mut CallMemory,
-    out: &mut [u8],
-) -> Result<usize> {
+fn in_version(raw: &[u8], network: &Network<'_>, call: &mut CallMemory, out: &mut [u8]) -> Result<usize> {
     let unreadable = "cached result unreadable";
     let text = json::validate(raw).map_err(|fault| decode_error(unreadable, &fault))?;
     let own = plain(text, "cniVersion").unwrap_or_default();
     if own == network.version && !own.is_empty() {
         let mut writer = Writer::new(out);
         writer.compact(text);
-        return writer
-            .finish()
-            .map_err(|_| Error::limit("REQUEST", limits::REQUEST));
+        return writer.finish().map_err(|_| Error::limit("REQUEST", limits::REQUEST));
     }
-    let to = Version::exact(network.version).ok_or_else(|| {
-        err!(
-            VERSION,
-            "incompatible CNI versions",
-            "no result of version \"",
-            network.version,
-            "\""
-        )
-    })?;
+    let to = Version::exact(network.version)
+        .ok_or_else(|| err!(VERSION, "incompatible CNI versions", "no result of version \"", network.version, "\""))?;
     convert(raw, Version::V0_1_0, to, call, out)
 }
 
@@ -258,41 +215,22 @@ pub(super) fn write(
     let path = path(attachment)?;
     let length = content(network, attachment, result, buffer)
         .ok_or_else(|| in_file(Error::limit("CACHE_FILE", limits::CACHE_FILE), &path))?;
-    backend
-        .write_file(&path, buffer.get(..length).unwrap_or_default())
-        .map_err(|error| in_file(error, &path))
+    backend.write_file(&path, buffer.get(..length).unwrap_or_default()).map_err(|error| in_file(error, &path))
 }
 
 /// The file's content; members in libcni's order.
-fn content(
-    network: &Network<'_>,
-    attachment: &Attachment<'_>,
-    result: &str,
-    out: &mut [u8],
-) -> Option<usize> {
+fn content(network: &Network<'_>, attachment: &Attachment<'_>, result: &str, out: &mut [u8]) -> Option<usize> {
     let mut head = Writer::new(out);
-    head.begin_object()
-        .key("kind")
-        .str(KIND)
-        .key("containerId")
-        .str(attachment.container_id)
-        .key("config");
+    head.begin_object().key("kind").str(KIND).key("containerId").str(attachment.container_id).key("config");
     let head = head.finish().ok()?;
     let config = head.checked_add(1)?;
     *out.get_mut(head)? = b'"';
-    let quote = config.checked_add(base64::encode(
-        network.source.as_bytes(),
-        out.get_mut(config..)?,
-    )?)?;
+    let quote = config.checked_add(base64::encode(network.source.as_bytes(), out.get_mut(config..)?)?)?;
     *out.get_mut(quote)? = b'"';
     // The rest is written as an object of its own, whose brace becomes the comma.
     let comma = quote.checked_add(1)?;
     let mut rest = Writer::new(out.get_mut(comma..)?);
-    rest.begin_object()
-        .key("ifName")
-        .str(attachment.ifname)
-        .key("networkName")
-        .str(attachment.network);
+    rest.begin_object().key("ifName").str(attachment.ifname).key("networkName").str(attachment.network);
     if !attachment.netns.is_empty() {
         rest.key("netns").str(attachment.netns);
     }
@@ -304,8 +242,7 @@ fn content(
         rest.end_array();
     }
     if !attachment.capability_args.is_empty() {
-        rest.key("capabilityArgs")
-            .compact(attachment.capability_args);
+        rest.key("capabilityArgs").compact(attachment.capability_args);
     }
     rest.key("result").compact(result).end_object();
     let rest = rest.finish().ok()?;
@@ -319,16 +256,12 @@ fn content(
 /// Code 5.
 pub(super) fn remove(backend: &mut dyn Backend, path: &str) -> Result<()> {
     let mut outcome = Ok(());
-    backend.remove(&[Removal::RemoveFile { path }], &mut |_, removed| {
-        outcome = removed
-    });
+    backend.remove(&[Removal::RemoveFile { path }], &mut |_, removed| outcome = removed);
     outcome
 }
 
 /// Whether a file name may be that of an attachment of `network`; what it
 /// holds decides, since both names and IDs may have dashes.
 pub(super) fn may_belong(file_name: &str, network: &str) -> bool {
-    file_name
-        .strip_prefix(network)
-        .is_some_and(|rest| rest.starts_with('-'))
+    file_name.strip_prefix(network).is_some_and(|rest| rest.starts_with('-'))
 }

@@ -38,11 +38,7 @@ impl ChainMemory {
     #[must_use]
     pub const fn new() -> Self {
         ChainMemory {
-            calls: Calls {
-                request: [0; limits::REQUEST],
-                held: [0; limits::REQUEST],
-                call: CallMemory::new(),
-            },
+            calls: Calls { request: [0; limits::REQUEST], held: [0; limits::REQUEST], call: CallMemory::new() },
             cache: [0; limits::CACHE_FILE],
         }
     }
@@ -63,16 +59,14 @@ pub(super) enum Held {
 }
 
 /// What a plugin's type stands for.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack; there is no heap to box it")]
 pub(super) enum Program {
     InProcess(&'static dyn Plugin),
     Foreign(heapless::String<{ limits::PATH }>),
 }
 
 /// A network's plugins, ready to be called for one attachment.
-#[expect(
-    missing_debug_implementations,
-    reason = "holds a session, which has no debug form"
-)]
+#[expect(missing_debug_implementations, reason = "holds a session, which has no debug form")]
 pub struct Chain<'c, 's> {
     pub(super) session: &'c mut Session<'s>,
     pub(super) network: &'c Network<'c>,
@@ -90,12 +84,7 @@ impl<'c, 's> Chain<'c, 's> {
         observe: &'c mut Observer<'c>,
     ) -> Self {
         session.allow_builtin_without_file();
-        Chain {
-            session,
-            network,
-            attachment,
-            observe,
-        }
+        Chain { session, network, attachment, observe }
     }
 
     /// Calls every plugin in order and caches the result; see [`add`](super::add).
@@ -119,13 +108,7 @@ impl<'c, 's> Chain<'c, 's> {
             return Err(err!(CONFIG, "no plugin configs found"));
         };
         let result = text_of(&calls.held, length);
-        if let Err(error) = cache::write(
-            self.session.backend,
-            self.network,
-            self.attachment,
-            result,
-            cache,
-        ) {
+        if let Err(error) = cache::write(self.session.backend, self.network, self.attachment, result, cache) {
             let last = self.network.plugins().len().saturating_sub(1);
             return Err(self.undo(last, earlier, error, held, calls));
         }
@@ -140,40 +123,23 @@ impl<'c, 's> Chain<'c, 's> {
 
     /// Whether an earlier ADD of this attachment is cached and its sandbox is there.
     fn is_attached(&mut self, cache_file: &str, calls: &mut Calls, buffer: &mut [u8]) -> bool {
-        let cache::Content::Info(info) = cache::read(
-            self.session.backend,
-            cache_file,
-            buffer,
-            &mut calls.call.text,
-        ) else {
+        let cache::Content::Info(info) = cache::read(self.session.backend, cache_file, buffer, &mut calls.call.text)
+        else {
             return false;
         };
-        !info.netns.is_empty()
-            && self.session.backend.open_sandbox(&info.netns) == Ok(Sandbox::Open)
+        !info.netns.is_empty() && self.session.backend.open_sandbox(&info.netns) == Ok(Sandbox::Open)
     }
 
     /// DEL of the plugins up to `last`, in reverse; what fails is added to the
     /// details of `cause`.
-    fn undo(
-        &mut self,
-        last: usize,
-        earlier: bool,
-        mut cause: Error,
-        held: Held,
-        calls: &mut Calls,
-    ) -> Error {
+    fn undo(&mut self, last: usize, earlier: bool, mut cause: Error, held: Held, calls: &mut Calls) -> Error {
         if earlier {
-            put!(
-                &mut cause.details,
-                "; not undone: an earlier ADD of this attachment is in use"
-            );
+            put!(&mut cause.details, "; not undone: an earlier ADD of this attachment is in use");
             return cause;
         }
         let held = match held {
             // An ADD that failed may have left half a result there.
-            Held::Prev(length)
-                if json::validate(calls.held.get(..length).unwrap_or_default()).is_err() =>
-            {
+            Held::Prev(length) if json::validate(calls.held.get(..length).unwrap_or_default()).is_err() => {
                 Held::Nothing
             }
             _ if !self.network.is_at_least((0, 4, 0)).unwrap_or(false) => Held::Nothing,
@@ -207,8 +173,7 @@ impl<'c, 's> Chain<'c, 's> {
         let Some(plugin) = self.network.plugins().get(at) else {
             return Err(err!(INTERNAL, "no such plugin in the list"));
         };
-        self.call_raw(at, command, attachment, held, calls)
-            .map_err(|error| self.explain(error, plugin, command))
+        self.call_raw(at, command, attachment, held, calls).map_err(|error| self.explain(error, plugin, command))
     }
 
     /// As [`call`](Self::call), with the plugin's error as it came.
@@ -223,20 +188,12 @@ impl<'c, 's> Chain<'c, 's> {
         let Some(plugin) = self.network.plugins().get(at) else {
             return Err(err!(INTERNAL, "no such plugin in the list"));
         };
-        let call = PluginCall {
-            kind: plugin.kind,
-            command,
-            index: at,
-            total: self.network.plugins().len(),
-        };
+        let call = PluginCall { kind: plugin.kind, command, index: at, total: self.network.plugins().len() };
         self.observe(Event::Began(call));
         let outcome = self.run(plugin, command, attachment, held, calls);
         // What a plugin did stays when the next one fails: that is undone by DEL.
         self.session.work().journal.commit();
-        self.observe(Event::Ended {
-            call,
-            ok: outcome.is_ok(),
-        });
+        self.observe(Event::Ended { call, ok: outcome.is_ok() });
         outcome
     }
 
@@ -249,22 +206,10 @@ impl<'c, 's> Chain<'c, 's> {
         calls: &mut Calls,
     ) -> Result<usize> {
         let program = self.find(plugin.kind)?;
-        let Calls {
-            request,
-            held: out,
-            call,
-        } = calls;
+        let Calls { request, held: out, call } = calls;
         let injected = Injected {
-            prev: if let Held::Prev(length) = held {
-                Some(text_of(out, length))
-            } else {
-                None
-            },
-            valid: if let Held::Valid(length) = held {
-                Some(text_of(out, length))
-            } else {
-                None
-            },
+            prev: if let Held::Prev(length) = held { Some(text_of(out, length)) } else { None },
+            valid: if let Held::Valid(length) = held { Some(text_of(out, length)) } else { None },
             capability_args: attachment.capability_args,
             // Our own plugins know the key of the specification; a node full of
             // attachments fits into a request only once.
@@ -278,15 +223,7 @@ impl<'c, 's> Chain<'c, 's> {
                     return Err(err!(INTERNAL, "unknown CNI_COMMAND"));
                 };
                 let mut answer = version::CURRENT;
-                dispatch::perform(
-                    plugin,
-                    &invocation,
-                    request,
-                    self.session,
-                    call,
-                    out,
-                    &mut answer,
-                )
+                dispatch::perform(plugin, &invocation, request, self.session, call, out, &mut answer)
             }
             Program::Foreign(path) => {
                 let length = self.session.exec(plugin.kind, &path, &env, request)?;
@@ -303,16 +240,8 @@ impl<'c, 's> Chain<'c, 's> {
     /// # Errors
     /// Code 7: it is neither built in nor in CNI_PATH.
     pub(super) fn find(&mut self, kind: &str) -> Result<Program> {
-        let builtin = self
-            .session
-            .registry
-            .iter()
-            .copied()
-            .find(|plugin| plugin.name() == kind);
-        match (
-            self.session.backend.find(kind, self.attachment.cni_path)?,
-            builtin,
-        ) {
+        let builtin = self.session.registry.iter().copied().find(|plugin| plugin.name() == kind);
+        match (self.session.backend.find(kind, self.attachment.cni_path)?, builtin) {
             (Found::Own | Found::Missing, Some(plugin)) => Ok(Program::InProcess(plugin)),
             (Found::Foreign(path), _) => Ok(Program::Foreign(path)),
             (Found::Own, None) => Err(err!(CONFIG, "plugin not built in", kind)),
@@ -331,8 +260,5 @@ impl<'c, 's> Chain<'c, 's> {
 
 /// The first `length` bytes of a buffer that was filled with JSON text.
 pub(super) fn text_of(buffer: &[u8], length: usize) -> &str {
-    buffer
-        .get(..length)
-        .and_then(|bytes| core::str::from_utf8(bytes).ok())
-        .unwrap_or_default()
+    buffer.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or_default()
 }

@@ -19,10 +19,7 @@ const CAPABILITY_LIMIT: Limit = Limit::new("CAPABILITIES", limits::CAPABILITIES)
 const VERSION_LIMIT: Limit = Limit::new("CNI_VERSIONS", limits::CNI_VERSIONS);
 
 /// What the runtime side reads of a plugin's object.
-const PLUGIN_KEYS: &[Key] = &[
-    Key::str("type"),
-    Key::map("capabilities", &Kind::Bool, &CAPABILITY_LIMIT),
-];
+const PLUGIN_KEYS: &[Key] = &[Key::str("type"), Key::map("capabilities", &Kind::Bool, &CAPABILITY_LIMIT)];
 
 /// A list. Its plugins are kept as raw text too: they are handed on as they were written.
 const LIST_KEYS: &[Key] = &[
@@ -32,10 +29,7 @@ const LIST_KEYS: &[Key] = &[
     Key::new("disableCheck", Kind::BoolOrStr),
     Key::new("disableGC", Kind::BoolOrStr),
     Key::new("loadOnlyInlinedPlugins", Kind::BoolOrStr),
-    Key::spanned(
-        "plugins",
-        &Kind::Array(&Kind::Object(PLUGIN_KEYS), &PLUGIN_LIMIT),
-    ),
+    Key::spanned("plugins", &Kind::Array(&Kind::Object(PLUGIN_KEYS), &PLUGIN_LIMIT)),
 ];
 
 /// A single plugin's configuration file, as it was before there were lists.
@@ -59,10 +53,7 @@ impl ListMemory {
     /// Empty memory; `const`, so that it can be static.
     #[must_use]
     pub const fn new() -> Self {
-        ListMemory {
-            raw: [0; limits::CONFLIST],
-            text: [0; limits::CONFLIST],
-        }
+        ListMemory { raw: [0; limits::CONFLIST], text: [0; limits::CONFLIST] }
     }
 }
 
@@ -122,34 +113,20 @@ impl<'m> Network<'m> {
     /// Code 7: no such network, no plugin, or a plugin without a proper `type`.
     /// Code 6: a file that comes before the one looked for, or that one, is
     /// malformed; the details name file, line and column. Code 5, 100.
-    pub fn load(
-        backend: &mut dyn Backend,
-        dir: &str,
-        name: &str,
-        memory: &'m mut ListMemory,
-    ) -> Result<Self> {
+    pub fn load(backend: &mut dyn Backend, dir: &str, name: &str, memory: &'m mut ListMemory) -> Result<Self> {
         if name.is_empty() {
             return Err(err!(CONFIG, "missing network name"));
         }
         // The name becomes part of paths.
         if !is_identifier(name) {
-            return Err(err!(
-                CONFIG,
-                "invalid characters found in network name",
-                name
-            ));
+            return Err(err!(CONFIG, "invalid characters found in network name", name));
         }
         let ListMemory { raw, text } = memory;
         let file = find(backend, dir, name, raw, text)?;
         let mut arena = Arena { raw, text };
         let written = arena.keep_raw(file.length)?;
-        let source = if file.single {
-            arena.upconvert(written)?
-        } else {
-            written
-        };
-        let mut network =
-            read_list(source, &mut arena).map_err(|error| in_file(error, &file.path))?;
+        let source = if file.single { arena.upconvert(written)? } else { written };
+        let mut network = read_list(source, &mut arena).map_err(|error| in_file(error, &file.path))?;
         if !file.single && !network.only_inlined {
             network.append_files(backend, dir, &mut arena)?;
         }
@@ -193,30 +170,20 @@ impl<'m> Network<'m> {
             ));
         }
         check_plugin_type(kind)?;
-        self.plugins
-            .push(PluginConf { kind, object, text })
-            .map_err(|_| Error::limit("PLUGINS", limits::PLUGINS))
+        self.plugins.push(PluginConf { kind, object, text }).map_err(|_| Error::limit("PLUGINS", limits::PLUGINS))
     }
 
     /// Adds the plugins of the directory that has the network's name.
-    fn append_files(
-        &mut self,
-        backend: &mut dyn Backend,
-        dir: &str,
-        arena: &mut Arena<'m>,
-    ) -> Result<()> {
+    fn append_files(&mut self, backend: &mut dyn Backend, dir: &str, arena: &mut Arena<'m>) -> Result<()> {
         let dir = join(dir, self.name)?;
         let mut last = FileName::new();
         while next_name(backend, &dir, &|name| name.ends_with(".conf"), &mut last)? {
             let path = join(&dir, &last)?;
-            let Some(length) = read(backend, &path, arena.raw, "CONFLIST", limits::CONFLIST)?
-            else {
+            let Some(length) = read(backend, &path, arena.raw, "CONFLIST", limits::CONFLIST)? else {
                 continue;
             };
             let raw = arena.keep_raw(length)?;
-            let added = arena
-                .scan(raw, PLUGIN_KEYS)
-                .and_then(|(object, text)| self.push(object.source, text));
+            let added = arena.scan(raw, PLUGIN_KEYS).and_then(|(object, text)| self.push(object.source, text));
             added.map_err(|error| in_file(error, &path))?;
         }
         Ok(())
@@ -226,8 +193,7 @@ impl<'m> Network<'m> {
 /// Reads a list without the files beside it.
 pub(super) fn read_list<'m>(raw: &'m [u8], arena: &mut Arena<'m>) -> Result<Network<'m>> {
     let (document, text) = arena.scan(raw, LIST_KEYS)?;
-    let name = member(text, "name")
-        .ok_or_else(|| err!(CONFIG, "missing network name", "a list needs a \"name\""))?;
+    let name = member(text, "name").ok_or_else(|| err!(CONFIG, "missing network name", "a list needs a \"name\""))?;
     let mut network = Network {
         // A name with an escape in it is that of no network.
         name: unquoted(name).unwrap_or_default(),
@@ -253,11 +219,7 @@ pub(super) fn read_list<'m>(raw: &'m [u8], arena: &mut Arena<'m>) -> Result<Netw
         network.push(object, texts.next().unwrap_or_default())?;
     }
     if network.plugins.is_empty() {
-        return Err(err!(
-            CONFIG,
-            "no plugin configs found",
-            "no plugins in list"
-        ));
+        return Err(err!(CONFIG, "no plugin configs found", "no plugins in list"));
     }
     Ok(network)
 }

@@ -48,11 +48,7 @@ pub(super) fn next_name(
 /// Code 100.
 pub(super) fn join(dir: &str, name: &str) -> Result<Path> {
     let slash = if dir.ends_with('/') { "" } else { "/" };
-    fits(&[&dir, &slash, &name]).ok_or_else(|| {
-        Error::limit("PATH", limits::PATH)
-            .with(&" bytes for ")
-            .with(&name)
-    })
+    fits(&[&dir, &slash, &name]).ok_or_else(|| Error::limit("PATH", limits::PATH).with(&" bytes for ").with(&name))
 }
 
 /// Reads a whole file; `None` if it does not exist or is a directory.
@@ -67,9 +63,7 @@ pub(super) fn read(
     max: usize,
 ) -> Result<Option<usize>> {
     match backend.read_file(path, out) {
-        Ok(Some(length)) if length > out.len() => {
-            Err(in_file(Error::limit(limit, max).with(&" bytes"), path))
-        }
+        Ok(Some(length)) if length > out.len() => Err(in_file(Error::limit(limit, max).with(&" bytes"), path)),
         Ok(length) => Ok(length),
         Err(error) => {
             // What can be listed is a directory, which has no place here.
@@ -83,10 +77,7 @@ pub(super) fn read(
 
 /// Puts the file's path before the details of an error.
 pub(super) fn in_file(error: Error, path: &str) -> Error {
-    let mut named = Error {
-        details: crate::error::Details::new(),
-        ..error
-    };
+    let mut named = Error { details: crate::error::Details::new(), ..error };
     put!(&mut named.details, path);
     if !error.details.is_empty() {
         put!(&mut named.details, ": ", error.details);

@@ -67,11 +67,7 @@ pub struct Attachment<'a> {
 impl<'a> Attachment<'a> {
     /// The CNI variables of a call.
     fn environment(&self, command: Command) -> Environment<'a> {
-        let bare = Environment {
-            command: command.as_str(),
-            path: self.cni_path,
-            ..Environment::default()
-        };
+        let bare = Environment { command: command.as_str(), path: self.cni_path, ..Environment::default() };
         if matches!(command, Command::Gc | Command::Status | Command::Version) {
             return bare;
         }
@@ -131,10 +127,7 @@ impl RuntimeMemory {
     /// Empty memory; `const`, so that it can be static.
     #[must_use]
     pub const fn new() -> Self {
-        RuntimeMemory {
-            list: ListMemory::new(),
-            chain: ChainMemory::new(),
-        }
+        RuntimeMemory { list: ListMemory::new(), chain: ChainMemory::new() }
     }
 }
 
@@ -163,12 +156,7 @@ pub fn add<'m>(
     observe: &mut Observer<'_>,
 ) -> Result<&'m str> {
     let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(
-        session.backend,
-        attachment.conf_dir,
-        attachment.network,
-        list,
-    )?;
+    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
     Chain::new(session, &network, attachment, observe).add(chain)
 }
 
@@ -185,12 +173,7 @@ pub fn check(
     observe: &mut Observer<'_>,
 ) -> Result<()> {
     let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(
-        session.backend,
-        attachment.conf_dir,
-        attachment.network,
-        list,
-    )?;
+    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
     Chain::new(session, &network, attachment, observe).check(chain)
 }
 
@@ -206,12 +189,7 @@ pub fn del(
     observe: &mut Observer<'_>,
 ) -> Result<()> {
     let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(
-        session.backend,
-        attachment.conf_dir,
-        attachment.network,
-        list,
-    )?;
+    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
     Chain::new(session, &network, attachment, observe).del(chain)
 }
 
@@ -238,12 +216,7 @@ pub fn gc(
     observe: &mut Observer<'_>,
 ) -> Result<()> {
     let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(
-        session.backend,
-        attachment.conf_dir,
-        attachment.network,
-        list,
-    )?;
+    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
     Chain::new(session, &network, attachment, observe).gc(chain, valid)
 }
 
@@ -260,12 +233,7 @@ pub fn status(
     observe: &mut Observer<'_>,
 ) -> Result<()> {
     let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(
-        session.backend,
-        attachment.conf_dir,
-        attachment.network,
-        list,
-    )?;
+    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
     Chain::new(session, &network, attachment, observe).status(chain)
 }
 
@@ -281,11 +249,6 @@ pub fn validate(
     observe: &mut Observer<'_>,
 ) -> Result<()> {
     let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(
-        session.backend,
-        attachment.conf_dir,
-        attachment.network,
-        list,
-    )?;
+    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
     Chain::new(session, &network, attachment, observe).validate(chain)
 }

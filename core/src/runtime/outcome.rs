@@ -20,25 +20,10 @@ impl Chain<'_, '_> {
     /// Takes over what a foreign plugin printed on ADD: as it is, with the
     /// network's version if it has none, converted if the next plugin could not
     /// read it.
-    pub(super) fn take_result(
-        &mut self,
-        length: usize,
-        call: &mut CallMemory,
-        out: &mut [u8],
-    ) -> Result<usize> {
-        let raw = self
-            .session
-            .work()
-            .foreign_raw
-            .get(..length)
-            .unwrap_or_default()
-            .trim_ascii();
+    pub(super) fn take_result(&mut self, length: usize, call: &mut CallMemory, out: &mut [u8]) -> Result<usize> {
+        let raw = self.session.work().foreign_raw.get(..length).unwrap_or_default().trim_ascii();
         if raw.is_empty() {
-            return Err(err!(
-                DECODE,
-                "plugin printed no result",
-                "expected a JSON object on stdout"
-            ));
+            return Err(err!(DECODE, "plugin printed no result", "expected a JSON object on stdout"));
         }
         let unreadable = "plugin's result unreadable";
         let text = json::validate(raw).map_err(|fault| decode_error(unreadable, &fault))?;
@@ -51,13 +36,10 @@ impl Chain<'_, '_> {
         if own.is_empty() {
             let mut version = heapless::String::<64>::new();
             put!(&mut version, "\"", self.network.version, "\"");
-            return rewrite_object(text, &[("cniVersion", version.as_str())], &[], out)
-                .map_err(over);
+            return rewrite_object(text, &[("cniVersion", version.as_str())], &[], out).map_err(over);
         }
         match (Version::exact(own), Version::exact(self.network.version)) {
-            (Some(own), Some(ours)) if own.family() != ours.family() => {
-                cache::convert(raw, own, ours, call, out)
-            }
+            (Some(own), Some(ours)) if own.family() != ours.family() => cache::convert(raw, own, ours, call, out),
             _ => {
                 let mut writer = Writer::new(out);
                 writer.compact(text);
@@ -67,12 +49,7 @@ impl Chain<'_, '_> {
     }
 
     /// Says which plugin failed, in libcni's words; the code stays the plugin's.
-    pub(super) fn explain(
-        &mut self,
-        error: Error,
-        plugin: &PluginConf<'_>,
-        command: Command,
-    ) -> Error {
+    pub(super) fn explain(&mut self, error: Error, plugin: &PluginConf<'_>, command: Command) -> Error {
         let word = match command {
             Command::Add => "add",
             Command::Check => "check",
@@ -93,11 +70,7 @@ impl Chain<'_, '_> {
             word,
             "): "
         );
-        let Buffers {
-            foreign_error,
-            foreign_text,
-            ..
-        } = self.session.work();
+        let Buffers { foreign_error, foreign_text, .. } = self.session.work();
         match decode::error_object(foreign_error, foreign_text) {
             Ok((code, msg, details)) if error.foreign => {
                 named.code = Code(code);

@@ -35,27 +35,17 @@ pub(super) fn build<'r>(
     scratch: &mut [u8],
     out: &'r mut [u8],
 ) -> Result<&'r [u8]> {
-    let over = || {
-        Error::limit("REQUEST", limits::REQUEST)
-            .with(&" bytes for plugin ")
-            .with(&plugin.kind)
-    };
+    let over = || Error::limit("REQUEST", limits::REQUEST).with(&" bytes for plugin ").with(&plugin.kind);
     let name = quoted::<{ limits::PATH }>(network.name)?;
     let version = quoted::<64>(network.version)?;
-    let runtime_config =
-        runtime_config(plugin, injected.capability_args, scratch).ok_or_else(over)?;
+    let runtime_config = runtime_config(plugin, injected.capability_args, scratch).ok_or_else(over)?;
     let members = [
         Some(("name", name.as_str())),
         Some(("cniVersion", version.as_str())),
         injected.prev.map(|prev| ("prevResult", prev)),
         (!runtime_config.is_empty()).then_some(("runtimeConfig", runtime_config)),
-        injected
-            .valid
-            .map(|valid| ("cni.dev/valid-attachments", valid)),
-        injected
-            .valid
-            .filter(|_| injected.legacy_key)
-            .map(|valid| ("cni.dev/attachments", valid)),
+        injected.valid.map(|valid| ("cni.dev/valid-attachments", valid)),
+        injected.valid.filter(|_| injected.legacy_key).map(|valid| ("cni.dev/attachments", valid)),
     ];
     let mut set = heapless::Vec::<(&str, &str), 6>::new();
     for member in members.into_iter().flatten() {
@@ -68,17 +58,12 @@ pub(super) fn build<'r>(
 
 /// Names and versions were checked to need no escape.
 fn quoted<const N: usize>(text: &str) -> Result<heapless::String<N>> {
-    fits(&[&"\"", &text, &"\""])
-        .ok_or_else(|| err!(CONFIG, "network name or cniVersion too long", text))
+    fits(&[&"\"", &text, &"\""]).ok_or_else(|| err!(CONFIG, "network name or cniVersion too long", text))
 }
 
 /// The arguments whose capability the plugin's configuration turns on; "" if
 /// there is none. `None`: it does not fit.
-fn runtime_config<'s>(
-    plugin: &PluginConf<'_>,
-    args: &str,
-    scratch: &'s mut [u8],
-) -> Option<&'s str> {
+fn runtime_config<'s>(plugin: &PluginConf<'_>, args: &str, scratch: &'s mut [u8]) -> Option<&'s str> {
     let mut writer = Writer::new(scratch);
     writer.begin_object();
     let mut any = false;

@@ -19,58 +19,29 @@ pub(super) struct File {
 }
 
 /// Finds the file; its content is then at the start of `raw`.
-pub(super) fn find(
-    backend: &mut dyn Backend,
-    dir: &str,
-    name: &str,
-    raw: &mut [u8],
-    text: &mut [u8],
-) -> Result<File> {
+pub(super) fn find(backend: &mut dyn Backend, dir: &str, name: &str, raw: &mut [u8], text: &mut [u8]) -> Result<File> {
     let mut seen = 0usize;
     for (single, suffixes) in [(false, &[".conflist"][..]), (true, &[".conf", ".json"][..])] {
         let mut last = FileName::new();
-        while next_name(
-            backend,
-            dir,
-            &|name| suffixes.iter().any(|suffix| name.ends_with(suffix)),
-            &mut last,
-        )? {
+        while next_name(backend, dir, &|name| suffixes.iter().any(|suffix| name.ends_with(suffix)), &mut last)? {
             let path = join(dir, &last)?;
             let Some(length) = read(backend, &path, raw, "CONFLIST", limits::CONFLIST)? else {
                 continue;
             };
             seen = seen.saturating_add(1);
             if seen > limits::CONF_FILES {
-                return Err(Error::limit("CONF_FILES", limits::CONF_FILES)
-                    .with(&" in ")
-                    .with(&dir));
+                return Err(Error::limit("CONF_FILES", limits::CONF_FILES).with(&" in ").with(&dir));
             }
             let matches = is_named(name, raw.get(..length).unwrap_or_default(), text, single);
             if matches.map_err(|error| in_file(error, &path))? {
-                return Ok(File {
-                    path,
-                    length,
-                    single,
-                });
+                return Ok(File { path, length, single });
             }
         }
     }
     if seen == 0 {
-        return Err(err!(
-            CONFIG,
-            "no net configurations found",
-            "no net configurations found in ",
-            dir
-        ));
+        return Err(err!(CONFIG, "no net configurations found", "no net configurations found in ", dir));
     }
-    Err(err!(
-        CONFIG,
-        "no net configuration found",
-        "no net configuration with name \"",
-        name,
-        "\" in ",
-        dir
-    ))
+    Err(err!(CONFIG, "no net configuration found", "no net configuration with name \"", name, "\" in ", dir))
 }
 
 /// Whether a file configures the network `name`. The whole file is checked: a
@@ -83,11 +54,7 @@ fn is_named(name: &str, raw: &[u8], text: &mut [u8], single: bool) -> Result<boo
     let (_, text) = arena.scan(raw, SINGLE_KEYS)?;
     let kind = plain(text, "type").unwrap_or_default();
     if kind.is_empty() {
-        return Err(err!(
-            CONFIG,
-            "missing 'type'",
-            "error parsing configuration: missing 'type'"
-        ));
+        return Err(err!(CONFIG, "missing 'type'", "error parsing configuration: missing 'type'"));
     }
     check_plugin_type(kind)?;
     Ok(plain(text, "name") == Some(name))

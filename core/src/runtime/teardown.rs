@@ -103,42 +103,23 @@ impl Chain<'_, '_> {
                 continue;
             }
             let stale = info.attachment(self.attachment);
-            failures.note(
-                self.del_cached(&stale, &path, &content, calls)
-                    .map_err(|error| {
-                        let mut named = Error::new(error.code, "failed to delete stale attachment");
-                        put!(
-                            &mut named.details,
-                            stale.container_id,
-                            " ",
-                            stale.ifname,
-                            ": ",
-                            error.details
-                        );
-                        named
-                    }),
-            );
+            failures.note(self.del_cached(&stale, &path, &content, calls).map_err(|error| {
+                let mut named = Error::new(error.code, "failed to delete stale attachment");
+                put!(&mut named.details, stale.container_id, " ", stale.ifname, ": ", error.details);
+                named
+            }));
         }
         if self.network.is_at_least((1, 1, 0))? {
             let held = self.hold_valid(calls, cache, &dir, valid)?;
             for at in 0..self.network.plugins().len() {
-                failures.note(
-                    self.call(at, Command::Gc, self.attachment, held, calls)
-                        .map(|_| ()),
-                );
+                failures.note(self.call(at, Command::Gc, self.attachment, held, calls).map(|_| ()));
             }
         }
         failures.into_result()
     }
 
     /// Puts GC's list of valid attachments into `calls.held`.
-    fn hold_valid(
-        &mut self,
-        calls: &mut Calls,
-        cache: &mut [u8],
-        dir: &str,
-        valid: Valid<'_>,
-    ) -> Result<Held> {
+    fn hold_valid(&mut self, calls: &mut Calls, cache: &mut [u8], dir: &str, valid: Valid<'_>) -> Result<Held> {
         let Calls { held, call, .. } = calls;
         let mut writer = Writer::new(held);
         writer.begin_array();
@@ -162,9 +143,9 @@ impl Chain<'_, '_> {
             }
         }
         writer.end_array();
-        let length = writer.finish().map_err(|_| {
-            Error::limit("REQUEST", limits::REQUEST).with(&" bytes of valid attachments")
-        })?;
+        let length = writer
+            .finish()
+            .map_err(|_| Error::limit("REQUEST", limits::REQUEST).with(&" bytes of valid attachments"))?;
         Ok(Held::Valid(length))
     }
 
@@ -172,12 +153,7 @@ impl Chain<'_, '_> {
     /// this network. A cache that cannot be listed is empty.
     fn next_cached(&mut self, dir: &str, last: &mut FileName) -> Result<Option<Path>> {
         let network = self.network.name;
-        match next_name(
-            self.session.backend,
-            dir,
-            &|name| cache::may_belong(name, network),
-            last,
-        ) {
+        match next_name(self.session.backend, dir, &|name| cache::may_belong(name, network), last) {
             Ok(true) => join(dir, last).map(Some),
             Ok(false) | Err(_) => Ok(None),
         }
@@ -186,22 +162,17 @@ impl Chain<'_, '_> {
     /// Whether a cached attachment is one of this network, with words that can
     /// be handed to plugins.
     fn is_ours(&self, info: &Info<'_>) -> bool {
-        info.network == self.network.name
-            && is_identifier(&info.container_id)
-            && IfName::new(&info.ifname).is_ok()
+        info.network == self.network.name && is_identifier(&info.container_id) && IfName::new(&info.ifname).is_ok()
     }
 
     /// Whether a cached attachment is in the list; without a list, whether its
     /// sandbox is still there. A path that is in doubt is taken to be there.
     fn is_valid(&mut self, info: &Info<'_>, valid: Valid<'_>) -> bool {
         match valid {
-            Some(valid) => valid.iter().any(|(container_id, ifname)| {
-                info.container_id == *container_id && info.ifname == *ifname
-            }),
-            None => {
-                info.netns.is_empty()
-                    || self.session.backend.open_sandbox(&info.netns) != Ok(Sandbox::Missing)
+            Some(valid) => {
+                valid.iter().any(|(container_id, ifname)| info.container_id == *container_id && info.ifname == *ifname)
             }
+            None => info.netns.is_empty() || self.session.backend.open_sandbox(&info.netns) != Ok(Sandbox::Missing),
         }
     }
 
@@ -215,24 +186,12 @@ impl Chain<'_, '_> {
             return Ok(());
         }
         for at in 0..self.network.plugins().len() {
-            self.call_raw(
-                at,
-                Command::Status,
-                self.attachment,
-                Held::Nothing,
-                &mut memory.calls,
-            )?;
+            self.call_raw(at, Command::Status, self.attachment, Held::Nothing, &mut memory.calls)?;
         }
         Ok(())
     }
 }
 
 fn write_attachment(writer: &mut Writer<'_>, container_id: &str, ifname: &str) {
-    writer
-        .begin_object()
-        .key("containerID")
-        .str(container_id)
-        .key("ifname")
-        .str(ifname)
-        .end_object();
+    writer.begin_object().key("containerID").str(container_id).key("ifname").str(ifname).end_object();
 }

@@ -17,10 +17,7 @@ use crate::session::Buffers;
 use crate::version::Command;
 
 const VERSION_LIMIT: Limit = Limit::new("CNI_VERSIONS", limits::CNI_VERSIONS);
-const VERSION_KEYS: &[Key] = &[
-    Key::str("cniVersion"),
-    Key::array("supportedVersions", &Kind::Str, &VERSION_LIMIT),
-];
+const VERSION_KEYS: &[Key] = &[Key::str("cniVersion"), Key::array("supportedVersions", &Kind::Str, &VERSION_LIMIT)];
 
 /// Refuses a list that begins with one of our chained plugins. Plugins that we
 /// do not know, and two that make interfaces, are allowed everywhere.
@@ -28,16 +25,8 @@ const VERSION_KEYS: &[Key] = &[
 /// # Errors
 /// Code 7; the details give the order that works.
 pub fn check_order(network: &Network<'_>, registry: &[&'static dyn Plugin]) -> Result<()> {
-    let is_chained = |kind: &str| {
-        registry
-            .iter()
-            .any(|plugin| plugin.name() == kind && plugin.is_chained())
-    };
-    let Some(first) = network
-        .plugins()
-        .first()
-        .filter(|first| is_chained(first.kind))
-    else {
+    let is_chained = |kind: &str| registry.iter().any(|plugin| plugin.name() == kind && plugin.is_chained());
+    let Some(first) = network.plugins().first().filter(|first| is_chained(first.kind)) else {
         return Ok(());
     };
     let mut error = err!(
@@ -47,25 +36,12 @@ pub fn check_order(network: &Network<'_>, registry: &[&'static dyn Plugin]) -> R
         first.kind,
         "\" works on the interface of a plugin before it; right order: "
     );
-    let mains = network
-        .plugins()
-        .iter()
-        .filter(|plugin| !is_chained(plugin.kind));
+    let mains = network.plugins().iter().filter(|plugin| !is_chained(plugin.kind));
     if mains.clone().next().is_none() {
-        put!(
-            &mut error.details,
-            "one that makes an interface, such as bridge or ptp"
-        );
+        put!(&mut error.details, "one that makes an interface, such as bridge or ptp");
     }
-    let chained = network
-        .plugins()
-        .iter()
-        .filter(|plugin| is_chained(plugin.kind));
-    let mut separator = if mains.clone().next().is_none() {
-        ", "
-    } else {
-        ""
-    };
+    let chained = network.plugins().iter().filter(|plugin| is_chained(plugin.kind));
+    let mut separator = if mains.clone().next().is_none() { ", " } else { "" };
     for plugin in mains.chain(chained) {
         put!(&mut error.details, separator, plugin.kind);
         separator = ", ";
@@ -82,18 +58,10 @@ impl Chain<'_, '_> {
         check_order(self.network, self.session.registry)?;
         let total = self.network.plugins().len();
         for (index, plugin) in self.network.plugins().iter().enumerate() {
-            let call = PluginCall {
-                kind: plugin.kind,
-                command: Command::Version,
-                index,
-                total,
-            };
+            let call = PluginCall { kind: plugin.kind, command: Command::Version, index, total };
             self.observe(Event::Began(call));
             let outcome = self.supports(plugin.kind, &mut memory.calls.call.text);
-            self.observe(Event::Ended {
-                call,
-                ok: outcome.is_ok(),
-            });
+            self.observe(Event::Ended { call, ok: outcome.is_ok() });
             outcome?;
         }
         Ok(())
@@ -101,16 +69,9 @@ impl Chain<'_, '_> {
 
     /// Whether a plugin is there and supports the network's version.
     fn supports(&mut self, kind: &str, text: &mut [u8]) -> Result<()> {
-        let version = if self.network.version.is_empty() {
-            "0.1.0"
-        } else {
-            self.network.version
-        };
+        let version = if self.network.version.is_empty() { "0.1.0" } else { self.network.version };
         let supported = match self.find(kind)? {
-            Program::InProcess(plugin) => plugin
-                .versions()
-                .iter()
-                .any(|known| known.as_str() == version),
+            Program::InProcess(plugin) => plugin.versions().iter().any(|known| known.as_str() == version),
             Program::Foreign(path) => self.foreign_supports(kind, &path, version, text)?,
         };
         if supported {
@@ -128,36 +89,17 @@ impl Chain<'_, '_> {
     }
 
     /// Asks a foreign plugin for its versions.
-    fn foreign_supports(
-        &mut self,
-        kind: &str,
-        path: &str,
-        version: &str,
-        text: &mut [u8],
-    ) -> Result<bool> {
+    fn foreign_supports(&mut self, kind: &str, path: &str, version: &str, text: &mut [u8]) -> Result<bool> {
         let env = self.attachment.environment(Command::Version);
-        let asked = self
-            .session
-            .exec(kind, path, &env, br#"{"cniVersion":"1.1.0"}"#);
-        let Buffers {
-            foreign_raw,
-            foreign_error,
-            ..
-        } = self.session.work();
+        let asked = self.session.exec(kind, path, &env, br#"{"cniVersion":"1.1.0"}"#);
+        let Buffers { foreign_raw, foreign_error, .. } = self.session.work();
         let length = match asked {
             Ok(length) => length,
             // Plugins of 0.1.0 had no VERSION.
             Err(error) if error.foreign => {
                 return match decode::error_object(foreign_error, text) {
-                    Ok((_, msg, _)) if msg == "unknown CNI_COMMAND: VERSION" => {
-                        Ok(version == "0.1.0")
-                    }
-                    _ => Err(Error {
-                        foreign: false,
-                        code: Code::DELEGATE,
-                        ..error
-                    }
-                    .with(&" does not answer VERSION")),
+                    Ok((_, msg, _)) if msg == "unknown CNI_COMMAND: VERSION" => Ok(version == "0.1.0"),
+                    _ => Err(Error { foreign: false, code: Code::DELEGATE, ..error }.with(&" does not answer VERSION")),
                 };
             }
             Err(error) => return Err(error),

@@ -13,14 +13,9 @@ pub(super) fn check_capability_args(text: &str) -> Result<()> {
     if text.is_empty() {
         return Ok(());
     }
-    json::validate(text.as_bytes())
-        .map_err(|fault| err!(ENVIRONMENT, "invalid capability arguments", fault))?;
+    json::validate(text.as_bytes()).map_err(|fault| err!(ENVIRONMENT, "invalid capability arguments", fault))?;
     if !text.trim_ascii_start().starts_with('{') {
-        return Err(err!(
-            ENVIRONMENT,
-            "invalid capability arguments",
-            "expected a JSON object of capability to value"
-        ));
+        return Err(err!(ENVIRONMENT, "invalid capability arguments", "expected a JSON object of capability to value"));
     }
     Ok(())
 }
@@ -34,13 +29,7 @@ pub(super) fn check_cni_args(text: &str) -> Result<()> {
         match pair.split_once(is_equals) {
             Some((key, value)) if !key.is_empty() && !value.is_empty() => {}
             _ => {
-                return Err(err!(
-                    ENVIRONMENT,
-                    "invalid CNI_ARGS",
-                    "invalid CNI_ARGS pair \"",
-                    pair,
-                    "\""
-                ));
+                return Err(err!(ENVIRONMENT, "invalid CNI_ARGS", "invalid CNI_ARGS pair \"", pair, "\""));
             }
         }
     }

@@ -3,10 +3,15 @@
 //! ```text
 //! let case = Case { registry: REGISTRY, build: &|sim| sim.add_sandbox("/run/netns/a"),
 //!     before: &[], step: Step { plugin: &Bridge, env, config }, observations: false };
-//! let mut bench = Bench { sim: &mut sim, work: &mut work, memory: &mut memory,
-//!     out: &mut out, reference: &mut reference, state: &mut state };   // all boxed
+//! let mut bench = Bench { sim: &mut boxed(SimBackend::new), work: &mut boxed(Workspace::new),
+//!     memory: &mut boxed(CallMemory::new), out: &mut vec![0; limits::REQUEST],
+//!     reference: &mut boxed(Snapshot::new), state: &mut boxed(Snapshot::new) };
 //! assert!(rollback(&case, &mut bench).unwrap() > 10);
 //! ```
+//!
+//! These values are large (a workspace has 512 KiB). An unoptimised build makes
+//! each on the stack first, and a test's thread has 2 MiB: box each in a
+//! function of its own, `#[inline(never)] fn boxed<T>(make: fn() -> T) -> Box<T> { Box::new(make()) }`.
 
 use super::{FaultBackend, Faults, SimBackend, Snapshot};
 use crate::backend::Backend;

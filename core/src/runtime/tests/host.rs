@@ -47,22 +47,16 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn put(&mut self, path: &str, content: &str) {
-        self.files
-            .insert(path.to_owned(), content.as_bytes().to_vec());
+        self.files.insert(path.to_owned(), content.as_bytes().to_vec());
     }
 
     pub(super) fn text(&self, path: &str) -> Option<&str> {
-        self.files
-            .get(path)
-            .map(|content| core::str::from_utf8(content).unwrap())
+        self.files.get(path).map(|content| core::str::from_utf8(content).unwrap())
     }
 
     /// `KIND COMMAND` of every call so far, which are then forgotten.
     pub(super) fn take_calls(&mut self) -> Vec<String> {
-        self.calls
-            .drain(..)
-            .map(|call| call.kind + " " + &call.command)
-            .collect()
+        self.calls.drain(..).map(|call| call.kind + " " + &call.command).collect()
     }
 
     fn is_dir(&self, path: &str) -> bool {
@@ -73,11 +67,7 @@ impl Host {
 
 impl Backend for Host {
     fn open_sandbox(&mut self, path: &str) -> Result<Sandbox> {
-        Ok(if self.sandboxes.contains(path) {
-            Sandbox::Open
-        } else {
-            Sandbox::Missing
-        })
+        Ok(if self.sandboxes.contains(path) { Sandbox::Open } else { Sandbox::Missing })
     }
 
     fn sandbox_is_own(&mut self) -> Result<bool> {
@@ -114,12 +104,7 @@ impl Backend for Host {
         unimplemented!()
     }
 
-    fn sysctl(
-        &mut self,
-        _: Ns,
-        _: &str,
-        _: &mut heapless::String<{ limits::SYSCTL_VALUE }>,
-    ) -> Result<bool> {
+    fn sysctl(&mut self, _: Ns, _: &str, _: &mut heapless::String<{ limits::SYSCTL_VALUE }>) -> Result<bool> {
         unimplemented!()
     }
 
@@ -133,9 +118,7 @@ impl Backend for Host {
 
     fn apply(&mut self, changes: &[Change<'_>], report: &mut Applied<'_>) {
         for (at, change) in changes.iter().enumerate() {
-            let Change::WriteFile { path, content } = change else {
-                unimplemented!()
-            };
+            let Change::WriteFile { path, content } = change else { unimplemented!() };
             if self.files.contains_key(*path) {
                 report(at, Err(err!(CONFLICT, "file exists", path)));
                 continue;
@@ -147,20 +130,13 @@ impl Backend for Host {
 
     fn remove(&mut self, removals: &[Removal<'_>], report: &mut Removed<'_>) {
         for (at, removal) in removals.iter().enumerate() {
-            let Removal::RemoveFile { path } = removal else {
-                unimplemented!()
-            };
+            let Removal::RemoveFile { path } = removal else { unimplemented!() };
             self.files.remove(*path);
             report(at, Ok(()));
         }
     }
 
-    fn claim_holder(
-        &mut self,
-        _: &str,
-        _: &str,
-        _: &mut heapless::String<{ limits::TAG }>,
-    ) -> Result<bool> {
+    fn claim_holder(&mut self, _: &str, _: &str, _: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
         unimplemented!()
     }
 
@@ -245,13 +221,7 @@ impl Backend for Host {
         })
     }
 
-    fn exec(
-        &mut self,
-        program: &str,
-        env: &Environment<'_>,
-        stdin: &[u8],
-        out: &mut [u8],
-    ) -> Result<Exit> {
+    fn exec(&mut self, program: &str, env: &Environment<'_>, stdin: &[u8], out: &mut [u8]) -> Result<Exit> {
         let kind = program.rsplit('/').next().unwrap().to_owned();
         let call = Called {
             command: env.command.to_owned(),
@@ -264,10 +234,6 @@ impl Backend for Host {
         out[..stdout.len()].copy_from_slice(stdout.as_bytes());
         let mut kept = heapless::String::new();
         kept.push_str(&stderr).unwrap();
-        Ok(Exit {
-            code,
-            stdout: stdout.len(),
-            stderr: kept,
-        })
+        Ok(Exit { code, stdout: stdout.len(), stderr: kept })
     }
 }

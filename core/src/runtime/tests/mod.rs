@@ -13,6 +13,7 @@ extern crate std;
 
 mod add;
 mod cached;
+mod failed_add;
 mod host;
 mod loading;
 mod others;
@@ -60,23 +61,11 @@ impl Toy {
         let path = fits::<64>(&[&"/calls/", &self.name, &" ", &word]).unwrap();
         session.backend.write_file(&path, call.raw)?;
         let conf: ToyConf<'_> = call.config()?;
-        if conf.fail_on == *word {
-            Err(err!(EXHAUSTED, "toy broke", "as it was told"))
-        } else {
-            Ok(())
-        }
+        if conf.fail_on == *word { Err(err!(EXHAUSTED, "toy broke", "as it was told")) } else { Ok(()) }
     }
 
     fn file(&self, call: &Call<'_>) -> heapless::String<128> {
-        fits(&[
-            &"/made/",
-            &self.name,
-            &"/",
-            &call.env.container_id,
-            &"-",
-            &call.env.ifname,
-        ])
-        .unwrap()
+        fits(&[&"/made/", &self.name, &"/", &call.env.container_id, &"-", &call.env.ifname]).unwrap()
     }
 }
 
@@ -93,36 +82,18 @@ impl Plugin for Toy {
         self.chained
     }
 
-    fn add(
-        &self,
-        call: &Call<'_>,
-        session: &mut Session<'_>,
-        result: &mut AddResult,
-    ) -> Result<()> {
+    fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
         let file = self.file(call);
         let mut plan = Plan::new();
-        plan.change(Change::WriteFile {
-            path: &file,
-            content: b"",
-        })?;
+        plan.change(Change::WriteFile { path: &file, content: b"" })?;
         session.apply(&plan)?;
         if self.chained {
             result.clone_from(call.required_prev()?);
             result.dns.domain.push_str("chained.test").unwrap();
         } else {
-            result.add_interface(Interface {
-                name: fits(&[&call.env.ifname]).unwrap(),
-                ..Interface::default()
-            })?;
+            result.add_interface(Interface { name: fits(&[&call.env.ifname]).unwrap(), ..Interface::default() })?;
             let address = Cidr::parse("10.1.0.2/24").unwrap();
-            result
-                .ips
-                .push(IpConfig {
-                    interface: Some(0),
-                    address,
-                    gateway: None,
-                })
-                .unwrap();
+            result.ips.push(IpConfig { interface: Some(0), address, gateway: None }).unwrap();
         }
         self.enter(call, session)
     }
@@ -149,21 +120,13 @@ impl Plugin for Toy {
 }
 
 static REGISTRY: &[&dyn Plugin] = &[
-    &Toy {
-        name: "main",
-        chained: false,
-    },
-    &Toy {
-        name: "tail",
-        chained: true,
-    },
-    &Toy {
-        name: "rear",
-        chained: true,
-    },
+    &Toy { name: "main", chained: false },
+    &Toy { name: "tail", chained: true },
+    &Toy { name: "rear", chained: true },
 ];
 
-const RESULT: &str = r#"{"cniVersion":"1.1.0","interfaces":[{"name":"eth0"}],"ips":[{"address":"10.1.0.2/24","interface":0}]}"#;
+const RESULT: &str =
+    r#"{"cniVersion":"1.1.0","interfaces":[{"name":"eth0"}],"ips":[{"address":"10.1.0.2/24","interface":0}]}"#;
 const CHAINED: &str = r#"{"cniVersion":"1.1.0","dns":{"domain":"chained.test"},"interfaces":[{"name":"eth0"}],"ips":[{"address":"10.1.0.2/24","interface":0}]}"#;
 
 const ATTACHMENT: Attachment<'static> = Attachment {
@@ -187,10 +150,7 @@ fn host(plugins: &str) -> Host {
 
 fn host_of(members: &str, plugins: &str) -> Host {
     let mut host = Host::default();
-    host.put(
-        "/etc/cni/net.d/10-net.conflist",
-        &std::format!(r#"{{"name":"net",{members},"plugins":[{plugins}]}}"#),
-    );
+    host.put("/etc/cni/net.d/10-net.conflist", &std::format!(r#"{{"name":"net",{members},"plugins":[{plugins}]}}"#));
     host.sandboxes.insert("/run/netns/a".into());
     host
 }
@@ -200,17 +160,7 @@ fn prints(host: &mut Host, kind: &str, stdout: &'static str) {
     runs(
         host,
         kind,
-        Box::new(move |call| {
-            (
-                0,
-                if call.command == "ADD" {
-                    stdout.into()
-                } else {
-                    String::new()
-                },
-                String::new(),
-            )
-        }),
+        Box::new(move |call| (0, if call.command == "ADD" { stdout.into() } else { String::new() }, String::new())),
     );
 }
 
@@ -220,8 +170,7 @@ fn runs(host: &mut Host, kind: &str, script: Script) {
 
 /// Static as in the binary: a test's stack is too small for it, and what an
 /// earlier test left in it must not matter.
-static MEMORY: Mutex<(Workspace, RuntimeMemory)> =
-    Mutex::new((Workspace::new(), RuntimeMemory::new()));
+static MEMORY: Mutex<(Workspace, RuntimeMemory)> = Mutex::new((Workspace::new(), RuntimeMemory::new()));
 
 /// Runs `what` with a session on `host`.
 fn with<T>(host: &mut Host, what: impl FnOnce(&mut Session<'_>, &mut RuntimeMemory) -> T) -> T {
@@ -232,33 +181,23 @@ fn with<T>(host: &mut Host, what: impl FnOnce(&mut Session<'_>, &mut RuntimeMemo
 }
 
 fn add_to(host: &mut Host, attachment: &Attachment<'_>) -> Result<String> {
-    with(host, |session, memory| {
-        add(session, memory, attachment, &mut |_| {}).map(String::from)
-    })
+    with(host, |session, memory| add(session, memory, attachment, &mut |_| {}).map(String::from))
 }
 
 fn del_from(host: &mut Host, attachment: &Attachment<'_>) -> Result<()> {
-    with(host, |session, memory| {
-        del(session, memory, attachment, &mut |_| {})
-    })
+    with(host, |session, memory| del(session, memory, attachment, &mut |_| {}))
 }
 
 fn check_of(host: &mut Host, attachment: &Attachment<'_>) -> Result<()> {
-    with(host, |session, memory| {
-        check(session, memory, attachment, &mut |_| {})
-    })
+    with(host, |session, memory| check(session, memory, attachment, &mut |_| {}))
 }
 
 fn gc_of(host: &mut Host, valid: Option<&[(&str, &str)]>) -> Result<()> {
-    with(host, |session, memory| {
-        gc(session, memory, &ATTACHMENT, valid, &mut |_| {})
-    })
+    with(host, |session, memory| gc(session, memory, &ATTACHMENT, valid, &mut |_| {}))
 }
 
 fn status_of(host: &mut Host) -> Result<()> {
-    with(host, |session, memory| {
-        status(session, memory, &ATTACHMENT, &mut |_| {})
-    })
+    with(host, |session, memory| status(session, memory, &ATTACHMENT, &mut |_| {}))
 }
 
 /// The named member of a call's request.
@@ -271,9 +210,5 @@ fn details(error: &Error) -> &str {
 }
 
 fn files_below<'h>(host: &'h Host, dir: &str) -> Vec<&'h str> {
-    host.files
-        .keys()
-        .filter(|file| file.starts_with(dir))
-        .map(String::as_str)
-        .collect()
+    host.files.keys().filter(|file| file.starts_with(dir)).map(String::as_str).collect()
 }

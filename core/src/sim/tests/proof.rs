@@ -141,12 +141,12 @@ fn step(plugin: &'static Pair, command: &'static str) -> Step<'static> {
 fn prove(before: &[Step<'_>], step: Step<'_>, observations: bool) -> core::result::Result<usize, Broken> {
     let build = |sim: &mut SimBackend| sim.add_sandbox(A);
     let mut bench = Bench {
-        sim: &mut Box::new(SimBackend::new()),
-        work: &mut Box::new(Workspace::new()),
-        memory: &mut Box::new(CallMemory::new()),
+        sim: &mut boxed(SimBackend::new),
+        work: &mut boxed(Workspace::new),
+        memory: &mut boxed(CallMemory::new),
         out: &mut std::vec![0; crate::limits::REQUEST],
-        reference: &mut Box::new(Snapshot::new()),
-        state: &mut Box::new(Snapshot::new()),
+        reference: &mut boxed(Snapshot::new),
+        state: &mut boxed(Snapshot::new),
     };
     rollback(&Case { registry: &[], build: &build, before, step, observations }, &mut bench)
 }
@@ -174,7 +174,7 @@ fn what_the_journal_does_not_know_is_found() {
 
 #[test]
 fn leftovers_are_named() {
-    // DEL of a plugin that never removes its veth: the second call cannot either.
+    // It replies success after a failure, so no runtime would call it again.
     static PAIR: Pair = Pair(Wrong::StopsQuietly);
     let broken = prove(&[step(&GOOD, "ADD")], step(&PAIR, "DEL"), false).unwrap_err();
     assert_eq!((broken.at, broken.operation, broken.defect), (Some(0), "delete link", Defect::State));

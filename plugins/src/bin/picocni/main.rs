@@ -5,12 +5,20 @@
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
+mod command;
+mod demo;
+mod exec;
+mod help;
+mod install;
 mod memory;
+mod namespace;
 mod panic;
 mod plugin;
 mod start;
+mod terminal;
 mod words;
 
+use picocni_core::error::Error;
 use picocni_linux::sys::{self, Environ};
 use words::Words;
 
@@ -22,9 +30,27 @@ fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) 
     if let Some(plugin) = picocni::find(name) {
         return plugin::serve(plugin, environ, memory);
     }
-    let first = arguments.get(1);
-    if let Some(plugin) = picocni::find(first) {
+    let verb = arguments.get(1);
+    if let Some(plugin) = picocni::find(verb) {
         return plugin::serve(plugin, environ, memory);
     }
-    2
+    let outcome = match verb {
+        "add" | "check" | "del" | "gc" | "status" => command::run(verb, arguments, environ, memory),
+        "exec" => exec::run(arguments, environ),
+        "install" => install::run(arguments),
+        "demo" => demo::run(arguments, environ, memory),
+        "" | "help" | "-h" | "--help" => return help::print(arguments.get(2)),
+        "version" | "-V" | "--version" => return help::version(),
+        other => return help::unknown(other),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Tells the operator what went wrong; gives the exit code.
+fn fail(error: &Error) -> i32 {
+    terminal::error(&[&"picocni: ", error, &"\n"]);
+    1
 }

@@ -2,6 +2,7 @@
 
 use picocni_core::dispatch::CallMemory;
 use picocni_core::limits;
+use picocni_core::runtime::RuntimeMemory;
 use picocni_core::session::Workspace;
 
 /// Pages that a call does not touch are never resident.
@@ -9,6 +10,7 @@ pub(crate) struct Memory {
     pub(crate) linux: picocni_linux::host::Memory,
     pub(crate) session: Workspace,
     pub(crate) call: CallMemory,
+    pub(crate) runtime: RuntimeMemory,
     /// One byte more than a request may have, to see that it is too long.
     pub(crate) stdin: [u8; limits::REQUEST + 1],
     pub(crate) stdout: [u8; limits::REQUEST],
@@ -20,6 +22,7 @@ impl Memory {
             linux: picocni_linux::host::Memory::new(),
             session: Workspace::new(),
             call: CallMemory::new(),
+            runtime: RuntimeMemory::new(),
             stdin: [0; limits::REQUEST + 1],
             stdout: [0; limits::REQUEST],
         }

@@ -1,0 +1,72 @@
+//! `--help`.
+
+use crate::terminal;
+
+const MAIN: &str = "picocni - every CNI plugin, the runtime side and the operator's tool in one file
+
+usage: picocni add|check|del|gc|status NETWORK NETNS [-i IFNAME]
+       picocni exec NETNS -- COMMAND [ARGUMENT ...]
+       picocni install DIR
+       picocni demo [--shell]
+       picocni PLUGIN                 (as a runtime calls it; also by a link of that name)
+       picocni help COMMAND | version
+
+NETNS is a path, pid:N (a process's namespace), or new:NAME (made and pinned in
+/run/netns by add, removed by del), so that this needs no other tool:
+       picocni add NET new:web && picocni exec web -- ip addr && picocni del NET new:web
+
+environment of add, check, del, gc and status (as cnitool has it):
+  NETCONFPATH  where *.conflist and *.conf are   (/etc/cni/net.d)
+  CNI_PATH     where foreign plugins are          (/opt/cni/bin; built-in ones need no file)
+  CNI_IFNAME   interface in the namespace        (eth0; -i wins)
+  CNI_ARGS     K=V;K=V for the plugins
+  CAP_ARGS     capability arguments, a JSON object:
+               {\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\"}]}
+
+plugins: bridge host-local loopback portmap tuning
+";
+
+const DEMO: &str = "usage: picocni demo [--shell]
+
+Wires two pods to one bridge in a private namespace of this kernel, publishes a
+port, talks through it, takes everything down and checks that nothing is left.
+Needs root, or a kernel that lets users make namespaces. The host is not changed.
+
+  --shell   stop inside a wired pod, with a list of things to try
+";
+
+const INSTALL: &str = "usage: picocni install DIR
+
+Makes a link to this program in DIR for every plugin. A file that is there and is
+no such link is left alone and named; then nothing is changed.
+";
+
+const EXEC: &str = "usage: picocni exec NETNS -- COMMAND [ARGUMENT ...]
+
+Runs COMMAND in a network namespace: NETNS is a path, pid:N, or a NAME that
+`picocni add NETWORK new:NAME` made.
+";
+
+/// Prints the help of a command; exit code 0.
+pub(crate) fn print(command: &str) -> i32 {
+    let text = match command {
+        "demo" => DEMO,
+        "install" => INSTALL,
+        "exec" => EXEC,
+        _ => MAIN,
+    };
+    terminal::out(&[&text]);
+    0
+}
+
+/// Prints the version; exit code 0.
+pub(crate) fn version() -> i32 {
+    terminal::out(&[&"picocni ", &env!("CARGO_PKG_VERSION"), &", CNI spec 0.1.0 to 1.1.0\n"]);
+    0
+}
+
+/// An unknown command; exit code 2.
+pub(crate) fn unknown(word: &str) -> i32 {
+    terminal::error(&[&"picocni: unknown command \"", &word, &"\"; see picocni --help\n"]);
+    2
+}
