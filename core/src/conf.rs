@@ -1,7 +1,7 @@
 //! The network configuration: keys that every plugin shares (spec 1.1.0, section 1).
 
 use crate::err;
-use crate::error::{Error, Result};
+use crate::error::{Error, Phrase, Result};
 use crate::json::{self, Document, Expected, JsonError, Key, Kind, Limit, Str};
 use crate::limits;
 use crate::name::is_identifier;
@@ -121,17 +121,17 @@ impl<'a> NetConf<'a> {
 /// # Errors
 /// Code 6 with line, column and what was expected; code 100 over a capacity.
 pub fn scan<'i, 'o>(raw: &'i [u8], keys: &'static [Key], out: &'o mut [u8]) -> Result<Document<'i, 'o>> {
-    json::scan(raw, keys, out).map_err(|error| decode_error("error unmarshall network config", &error))
+    json::scan(raw, keys, out).map_err(|error| decode_error(&"error unmarshall network config", &error))
 }
 
 /// A JSON fault as a CNI error.
 #[must_use]
-pub fn decode_error(msg: &'static str, fault: &JsonError) -> Error {
-    let mut error = match fault.kind {
+pub fn decode_error(msg: Phrase, fault: &JsonError) -> Error {
+    let error = match fault.kind {
         json::ErrorKind::Limit { .. } => err!(LIMIT, msg),
         _ => err!(DECODE, msg),
     };
-    put!(&mut error.details, *fault);
+    put!(&mut error.more(), *fault);
     error
 }
 

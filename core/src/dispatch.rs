@@ -228,7 +228,8 @@ pub fn error_json(error: &Error, version: Version, out: &mut [u8]) -> usize {
         #[serde(skip_serializing_if = "str::is_empty")]
         details: &'a str,
     }
-    let object = Object { cni_version: version.as_str(), code: error.code.0, msg: error.msg, details: &error.details };
+    let details = error.details();
+    let object = Object { cni_version: version.as_str(), code: error.code().0, msg: error.msg(), details: &details };
     crate::json::to_slice(&object, out).unwrap_or(0)
 }
 

@@ -191,23 +191,23 @@ mod tests {
     #[test]
     fn missing_ones_are_all_named() {
         let error = Environment { command: "ADD", ..Environment::default() }.validate().unwrap_err();
-        assert_eq!(error.details.as_str(),
+        assert_eq!(error.details().as_str(),
             "required env variables [CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH] missing");
         let error = Environment { netns: "", command: "DEL", ..ADD }.validate();
         assert!(error.is_ok());
         assert!(Environment { netns: "", ..ADD }.validate().is_err());
         assert!(Environment { command: "GC", path: "/opt", ..Environment::default() }.validate().is_ok());
         assert!(Environment { command: "VERSION", ..Environment::default() }.validate().is_ok());
-        assert!(Environment::default().validate().unwrap_err().details.contains("[CNI_COMMAND]"));
+        assert!(Environment::default().validate().unwrap_err().details().contains("[CNI_COMMAND]"));
     }
 
     #[test]
     fn validation_comes_before_the_missing_list() {
         let error = Environment { container_id: "1234/a", netns: "", ..ADD }.validate().unwrap_err();
-        assert_eq!(error.msg, "invalid characters in containerID");
-        assert_eq!(error.details.as_str(), "1234/a");
+        assert_eq!(error.msg(), "invalid characters in containerID");
+        assert_eq!(error.details().as_str(), "1234/a");
         let error = Environment { ifname: "a/b", ..ADD }.validate().unwrap_err();
-        assert_eq!(error.msg, "interface name contains / or : or whitespace characters");
+        assert_eq!(error.msg(), "interface name contains / or : or whitespace characters");
         assert!(Environment { command: "add", ..ADD }.validate().unwrap().is_none());
     }
 

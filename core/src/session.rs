@@ -293,7 +293,7 @@ impl<'s> Session<'s> {
 
     /// Undoes everything since `mark`, newest first, past failures; what could
     /// not be undone is added to the details of `cause`.
-    pub fn undo_to(&mut self, mark: usize, call: &Call<'_>, mut cause: Error) -> Error {
+    pub fn undo_to(&mut self, mark: usize, call: &Call<'_>, cause: Error) -> Error {
         let mut journal = core::mem::take(&mut self.work.journal);
         journal.undo_to(mark, &mut |step| {
             let outcome = match step {
@@ -305,7 +305,7 @@ impl<'s> Session<'s> {
                 Step::Delegate(plugin) => self.compensate(plugin, call),
             };
             if let Err(error) = outcome {
-                put!(&mut cause.details, "; not undone: ", error);
+                put!(&mut cause.more(), "; not undone: ", error);
             }
         });
         self.work.journal = journal;
@@ -407,18 +407,18 @@ impl<'s> Session<'s> {
                 return Err(error);
             }
         }
-        let mut error = err!(DELEGATE, "netplugin failed", plugin);
+        let error = err!(DELEGATE, "netplugin failed", plugin);
         if !exit.stderr.is_empty() {
-            put!(&mut error.details, ": \"", exit.stderr.as_str(), "\"");
+            put!(&mut error.more(), ": \"", exit.stderr.as_str(), "\"");
         } else if output.is_empty() {
-            put!(&mut error.details, " with no error message");
+            put!(&mut error.more(), " with no error message");
         } else {
-            put!(&mut error.details, " but its diagnostic message is no JSON object");
+            put!(&mut error.more(), " but its diagnostic message is no JSON object");
         }
         if exit.code > 128 {
-            put!(&mut error.details, ": killed by signal ", exit.code.wrapping_sub(128));
+            put!(&mut error.more(), ": killed by signal ", exit.code.wrapping_sub(128));
         } else {
-            put!(&mut error.details, ": exit status ", exit.code);
+            put!(&mut error.more(), ": exit status ", exit.code);
         }
         Err(error)
     }

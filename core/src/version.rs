@@ -1,7 +1,7 @@
 //! Spec versions and what each allows.
 
 use crate::err;
-use crate::error::Result;
+use crate::error::{Phrase, Result};
 use crate::text::{Put, Sink, parse_u32};
 
 /// A version of the CNI specification.
@@ -168,10 +168,10 @@ impl Command {
 /// Code 1 (`incompatible CNI versions`, `config version does not allow CHECK`…),
 /// code 6 for text that is no version.
 pub fn gate(text: &str, command: Command, supported: &[Version]) -> Result<Version> {
-    let since = match command {
-        Command::Check => Some(((0, 4, 0), "config version does not allow CHECK", "plugin version does not allow CHECK")),
-        Command::Gc => Some(((1, 1, 0), "config version does not allow GC", "plugin version does not allow GC")),
-        Command::Status => Some(((1, 1, 0), "config version does not allow STATUS", "plugin version does not allow STATUS")),
+    let since: Option<((u32, u32, u32), Phrase, Phrase)> = match command {
+        Command::Check => Some(((0, 4, 0), &"config version does not allow CHECK", &"plugin version does not allow CHECK")),
+        Command::Gc => Some(((1, 1, 0), &"config version does not allow GC", &"plugin version does not allow GC")),
+        Command::Status => Some(((1, 1, 0), &"config version does not allow STATUS", &"plugin version does not allow STATUS")),
         Command::Add | Command::Del | Command::Version => None,
     };
     if let Some((least, config_phrase, plugin_phrase)) = since {
@@ -186,9 +186,9 @@ pub fn gate(text: &str, command: Command, supported: &[Version]) -> Result<Versi
     match Version::exact(text) {
         Some(version) if supported.contains(&version) => Ok(version),
         _ => {
-            let mut error = err!(VERSION, "incompatible CNI versions", "config is \"", text, "\", plugin supports [");
+            let error = err!(VERSION, "incompatible CNI versions", "config is \"", text, "\", plugin supports [");
             for (at, version) in supported.iter().enumerate() {
-                crate::put!(&mut error.details, if at > 0 { " \"" } else { "\"" }, *version, "\"");
+                crate::put!(&mut error.more(), if at > 0 { " \"" } else { "\"" }, *version, "\"");
             }
             Err(error.with(&"]"))
         }
@@ -215,12 +215,12 @@ mod tests {
         let gate = |text, command| gate(text, command, Version::ALL);
         assert_eq!(gate("", Command::Add).unwrap(), Version::V0_1_0);
         assert_eq!(gate("1.0.0", Command::Check).unwrap(), Version::V1_0_0);
-        assert_eq!(gate("0.3.1", Command::Check).unwrap_err().msg, "config version does not allow CHECK");
-        assert_eq!(gate("1.0.0", Command::Gc).unwrap_err().msg, "config version does not allow GC");
-        assert_eq!(gate("1.0.0", Command::Status).unwrap_err().msg, "config version does not allow STATUS");
+        assert_eq!(gate("0.3.1", Command::Check).unwrap_err().msg(), "config version does not allow CHECK");
+        assert_eq!(gate("1.0.0", Command::Gc).unwrap_err().msg(), "config version does not allow GC");
+        assert_eq!(gate("1.0.0", Command::Status).unwrap_err().msg(), "config version does not allow STATUS");
         let error = gate("9.8.7", Command::Add).unwrap_err();
-        assert_eq!(error.msg, "incompatible CNI versions");
-        assert!(error.details.starts_with("config is \"9.8.7\", plugin supports [\"0.1.0\" \"0.2.0\""));
-        assert_eq!(gate("9.8.7", Command::Check).unwrap_err().msg, "incompatible CNI versions");
+        assert_eq!(error.msg(), "incompatible CNI versions");
+        assert!(error.details().starts_with("config is \"9.8.7\", plugin supports [\"0.1.0\" \"0.2.0\""));
+        assert_eq!(gate("9.8.7", Command::Check).unwrap_err().msg(), "incompatible CNI versions");
     }
 }

@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 
 use picocni_core::backend::{Applied, Backend};
 use picocni_core::err;
-use picocni_core::error::{Error, Result};
+use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::limits;
 use picocni_core::net::Cidr;
 use picocni_core::observe::Ns;
@@ -170,7 +170,7 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             put!(&mut path, dir, "/", ip);
             let content: heapless::String<{ limits::PATH }> =
                 fits(&[&container, &"\r\n", &ifname]).ok_or_else(|| Error::limit("PATH", limits::PATH))?;
-            files::create(&path, content.as_bytes(), 0o755).map_err(|errno| exists("lease exists", &path, errno))?;
+            files::create(&path, content.as_bytes(), 0o755).map_err(|errno| exists(&"lease exists", &path, errno))?;
             Ok(Some(Removal::ReleaseLease { dir, ip }))
         }
         Change::NoteLastLease { dir, set, ip } => {
@@ -178,15 +178,15 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             put!(&mut path, dir, "/last_reserved_ip.", set);
             let mut text = heapless::String::<64>::new();
             put!(&mut text, ip);
-            files::overwrite(&path, text.as_bytes()).map_err(|errno| errno::file("failed to write a file", &path, errno))?;
+            files::overwrite(&path, text.as_bytes()).map_err(|errno| errno::file(&"failed to write a file", &path, errno))?;
             Ok(None)
         }
         Change::WriteFile { path, content } => {
-            files::create(path, content, 0o700).map_err(|errno| exists("file exists", path, errno))?;
+            files::create(path, content, 0o700).map_err(|errno| exists(&"file exists", path, errno))?;
             Ok(Some(Removal::RemoveFile { path }))
         }
         Change::Claim { dir, key, holder } => {
-            files::claim(dir, key, holder).map_err(|errno| exists("port is claimed", key, errno))?;
+            files::claim(dir, key, holder).map_err(|errno| exists(&"port is claimed", key, errno))?;
             Ok(Some(Removal::Unclaim { dir, key }))
         }
         _ => Err(err!(INTERNAL, "change has no handler", change.verb())),
@@ -194,13 +194,11 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
 }
 
 /// `EEXIST` is a conflict, anything else a file error.
-fn exists(what: &'static str, path: &str, errno: Errno) -> Error {
+fn exists(what: Phrase, path: &str, errno: Errno) -> Error {
     if errno == Errno::EXIST {
-        let mut error = err!(CONFLICT, what, path);
-        error.errno = EEXIST;
-        return error;
+        return err!(CONFLICT, what, path).with_errno(EEXIST);
     }
-    errno::file("failed to write a file", path, errno)
+    errno::file(&"failed to write a file", path, errno)
 }
 
 fn unless_ignored(outcome: Result<()>, on_failure: OnFailure) -> Result<bool> {

@@ -1,6 +1,6 @@
 //! Error numbers → CNI errors.
 
-use picocni_core::error::{Code, Details, Error};
+use picocni_core::error::{Code, Error, Phrase};
 use picocni_core::put;
 use picocni_core::text::{Put, Sink};
 use rustix::io::Errno;
@@ -48,26 +48,17 @@ impl Put for Reason {
 
 /// A failed file operation (code 5).
 #[cold]
-pub(crate) fn file(what: &'static str, path: &str, errno: Errno) -> Error {
+#[inline(never)]
+pub(crate) fn file(what: Phrase, path: &str, errno: Errno) -> Error {
     let errno = errno.raw_os_error();
-    let mut error = Error::new(Code::IO, what);
-    put!(&mut error.details, path, ": ", Reason(errno));
-    error.errno = errno;
-    error
+    Error::of(Code::IO, what, &[&path, &": ", &Reason(errno)]).with_errno(errno)
 }
 
 /// A failed kernel operation (code 101), with the kernel's own words if it had any.
 #[cold]
+#[inline(never)]
 pub(crate) fn kernel(verb: &'static str, object: &dyn Put, errno: i32, words: &str) -> Error {
-    let mut error = Error::new(Code::KERNEL, "kernel refused an operation");
-    error.errno = errno;
-    let mut details = Details::new();
-    put!(&mut details, verb, " ");
-    object.put(&mut details);
-    put!(&mut details, ": ", Reason(errno));
-    if !words.is_empty() {
-        put!(&mut details, ": ", words);
-    }
-    error.details = details;
-    error
+    let between = if words.is_empty() { "" } else { ": " };
+    let parts: [&dyn Put; 6] = [&verb, &" ", object, &": ", &Reason(errno), &between];
+    Error::of(Code::KERNEL, &"kernel refused an operation", &parts).with(&words).with_errno(errno)
 }

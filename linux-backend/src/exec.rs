@@ -34,7 +34,7 @@ const BUSY_MS: i64 = 100;
 
 /// Runs `program`; see [`Backend::exec`](picocni_core::backend::Backend::exec).
 pub(crate) fn run(program: &str, environ: Environ, env: &Environment<'_>, stdin: &[u8], out: &mut [u8]) -> Result<Exit> {
-    let failed = |errno| errno::file("failed to run a plugin", program, errno);
+    let failed = |errno| errno::file(&"failed to run a plugin", program, errno);
     for _ in 0..BUSY_TRIES {
         let mut child = Child::start(program, environ, env).map_err(failed)?;
         let outcome = child.talk(program, stdin, out);
@@ -117,7 +117,7 @@ impl Child {
 
     /// Waits until one of the pipes can be used.
     fn wait(&mut self, program: &str) -> Result<()> {
-        let ready = self.poll().map_err(|errno| errno::file("failed to wait for a plugin", program, errno))?;
+        let ready = self.poll().map_err(|errno| errno::file(&"failed to wait for a plugin", program, errno))?;
         if ready {
             return Ok(());
         }

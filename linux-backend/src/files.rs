@@ -90,13 +90,13 @@ pub(crate) fn read_file(path: &str, out: &mut [u8]) -> Result<Option<usize>> {
     let fd = match open(path, OFlags::RDONLY, 0) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        Err(errno) => return Err(errno::file("failed to read a file", path, errno)),
+        Err(errno) => return Err(errno::file(&"failed to read a file", path, errno)),
     };
-    let length = read_all(&fd, out).map_err(|errno| errno::file("failed to read a file", path, errno))?;
+    let length = read_all(&fd, out).map_err(|errno| errno::file(&"failed to read a file", path, errno))?;
     if length < out.len() {
         return Ok(Some(length));
     }
-    let size = fstat(&fd).map_err(|errno| errno::file("failed to read a file", path, errno))?.st_size;
+    let size = fstat(&fd).map_err(|errno| errno::file(&"failed to read a file", path, errno))?.st_size;
     Ok(Some(usize::try_from(size).unwrap_or(usize::MAX).max(length)))
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn claim_holder(dir: &str, key: &str, out: &mut heapless::String<{ li
             Ok(true)
         }
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-        Err(errno) => Err(errno::file("failed to read a claim", &path, errno)),
+        Err(errno) => Err(errno::file(&"failed to read a claim", &path, errno)),
     }
 }
 
@@ -201,7 +201,7 @@ pub(crate) fn leases(dir: &str, each: &mut dyn FnMut(IpAddr, &[u8])) -> Result<b
 }
 
 fn visit(dir: &str, each: &mut dyn FnMut(&OwnedFd, &str) -> core::result::Result<(), Errno>) -> Result<bool> {
-    let failed = |errno| errno::file("failed to read a directory", dir, errno);
+    let failed = |errno| errno::file(&"failed to read a directory", dir, errno);
     let fd = match open(dir, OFlags::RDONLY | OFlags::DIRECTORY, 0) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
@@ -224,7 +224,7 @@ fn visit(dir: &str, each: &mut dyn FnMut(&OwnedFd, &str) -> core::result::Result
 /// Takes the exclusive lock on a file, which is made as the reference plugins
 /// make it; it is held until the descriptor is closed.
 pub(crate) fn lock(path: &str) -> Result<OwnedFd> {
-    let failed = |errno| errno::file("failed to lock", path, errno);
+    let failed = |errno| errno::file(&"failed to lock", path, errno);
     let fd = open_new(path, OFlags::RDONLY | OFlags::CREATE, 0o600, 0o755).map_err(failed)?;
     retry(|| flock(&fd, FlockOperation::LockExclusive)).map_err(failed)?;
     Ok(fd)

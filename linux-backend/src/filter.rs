@@ -182,9 +182,9 @@ fn refusal(change: Option<&Change<'_>>, errno: i32) -> Error {
 }
 
 fn taken(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], port: &PublishedPort) -> Error {
-    let mut error = err!(CONFLICT, "host port is taken", *port);
+    let error = err!(CONFLICT, "host port is taken", *port);
     let _ = look_up(socket, send, receive, port, &mut |_, holder| {
-        put!(&mut error.details, ": held by ", holder);
+        put!(&mut error.more(), ": held by ", holder);
     });
     error
 }

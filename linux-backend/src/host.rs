@@ -258,7 +258,7 @@ impl Backend for Linux<'_> {
     }
 
     fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {
-        files::replace(path, content, 0o600, 0o700).map_err(|errno| errno::file("failed to write a file", path, errno))
+        files::replace(path, content, 0o600, 0o700).map_err(|errno| errno::file(&"failed to write a file", path, errno))
     }
 
     fn list(&mut self, dir: &str, each: &mut dyn FnMut(&str)) -> Result<bool> {
@@ -283,7 +283,7 @@ impl Backend for Linux<'_> {
 
     fn find(&mut self, plugin: &str, path: &str) -> Result<Found> {
         let Some((file, dev, ino)) = files::find(plugin, path)? else { return Ok(Found::Missing) };
-        let own = rustix::fs::stat("/proc/self/exe").map_err(|errno| errno::file("failed to look up own file", "/proc/self/exe", errno))?;
+        let own = rustix::fs::stat("/proc/self/exe").map_err(|errno| errno::file(&"failed to look up own file", "/proc/self/exe", errno))?;
         Ok(if (own.st_dev, own.st_ino) == (dev, ino) { Found::Own } else { Found::Foreign(file) })
     }
 

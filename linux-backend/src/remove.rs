@@ -101,11 +101,11 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         Removal::ReleaseLease { dir, ip } => {
             let mut path = heapless::String::<{ limits::PATH }>::new();
             put!(&mut path, dir, "/", ip);
-            files::remove(&path).map_err(|errno| errno::file("failed to release a lease", &path, errno))
+            files::remove(&path).map_err(|errno| errno::file(&"failed to release a lease", &path, errno))
         }
-        Removal::RemoveFile { path } => files::remove(path).map_err(|errno| errno::file("failed to remove a file", path, errno)),
+        Removal::RemoveFile { path } => files::remove(path).map_err(|errno| errno::file(&"failed to remove a file", path, errno)),
         Removal::Unclaim { dir, key } => {
-            files::unclaim(dir, key).map_err(|errno| errno::file("failed to give a port back", key, errno))
+            files::unclaim(dir, key).map_err(|errno| errno::file(&"failed to give a port back", key, errno))
         }
         Removal::PurgeConnections { protocol, host_port, host_ip, v6 } => {
             let (socket, memory) = linux.filter_parts()?;

@@ -22,7 +22,7 @@ fn open(path: &str, flags: OFlags) -> core::result::Result<rustix::fd::OwnedFd, 
 /// Reads a value without its newline; `false` if the key does not exist.
 pub(crate) fn read(key: &str, out: &mut heapless::String<{ limits::SYSCTL_VALUE }>) -> Result<bool> {
     let path = path(key)?;
-    let failed = |errno| errno::file("failed to read a sysctl", &path, errno);
+    let failed = |errno| errno::file(&"failed to read a sysctl", &path, errno);
     let fd = match open(&path, OFlags::RDONLY) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
@@ -43,5 +43,5 @@ pub(crate) fn write(key: &str, value: &str) -> Result<()> {
     let path = path(key)?;
     open(&path, OFlags::WRONLY)
         .and_then(|fd| write_all(&fd, value.as_bytes()))
-        .map_err(|errno| errno::file("failed to write a sysctl", &path, errno))
+        .map_err(|errno| errno::file(&"failed to write a sysctl", &path, errno))
 }

@@ -70,7 +70,7 @@ pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>)
         let host = host_name(&owner, candidate);
         let outcome = try_name(call, session, request, host, host_mac, peer_mac);
         let Err(error) = outcome else { return both_ends(call, session, host) };
-        if error.errno != EEXIST || error.code != Code::KERNEL {
+        if error.errno() != EEXIST || error.code() != Code::KERNEL {
             return Err(error);
         }
         if session.backend.link(Ns::Sandbox, &owner.ifname)?.is_some() {

@@ -20,11 +20,7 @@ pub struct Pod<'a> {
 impl<'a> Pod<'a> {
     /// A pod with a namespace of its own; its container ID and the namespace have the same name.
     pub fn new(host: &'a Sandbox, id: &str) -> Self {
-        Self {
-            host,
-            netns: host.pod(id),
-            id: id.to_owned(),
-        }
+        Self { host, netns: host.pod(id), id: id.to_owned() }
     }
 
     /// A call for this pod, of the plugin that `type` in the configuration names.
@@ -60,17 +56,9 @@ impl<'a> Pod<'a> {
     /// When there is none.
     #[track_caller]
     pub fn host_end(&self) -> Link {
-        let index = self
-            .inside()
-            .link("eth0")
-            .peer_index
-            .expect("eth0 has another end");
+        let index = self.inside().link("eth0").peer_index.expect("eth0 has another end");
         let host = Snapshot::here();
-        host.links
-            .iter()
-            .find(|l| l.index == index)
-            .expect("the other end is on the host")
-            .clone()
+        host.links.iter().find(|l| l.index == index).expect("the other end is on the host").clone()
     }
 
     /// Ends the sandbox, as a runtime does, and returns the path that is gone now.

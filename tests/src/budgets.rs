@@ -37,7 +37,6 @@ impl Budgets {
     /// When it is not, so that a check never passes for want of a budget.
     #[track_caller]
     pub fn get(&self, table: &str, key: &str) -> f64 {
-        self.find(table, key)
-            .unwrap_or_else(|| panic!("budgets.toml has no number {table}.{key}"))
+        self.find(table, key).unwrap_or_else(|| panic!("budgets.toml has no number {table}.{key}"))
     }
 }

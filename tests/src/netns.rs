@@ -53,8 +53,7 @@ impl Netns {
     pub fn run<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
         on_thread(|| {
             let file = File::open(&self.path).expect("the namespace is still there");
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("setns");
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
             body()
         })
     }
@@ -70,10 +69,5 @@ impl Netns {
 }
 
 fn on_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        scope
-            .spawn(body)
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    std::thread::scope(|scope| scope.spawn(body).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }

@@ -52,18 +52,9 @@ pub fn are_here() -> bool {
 /// The version of a fetched package, from the name of its file.
 pub fn version(suite: &str, package: &str) -> Option<String> {
     let debs = paths::target().join("packages/apt/debs").join(suite);
-    let names = fs::read_dir(debs)
-        .ok()?
-        .filter_map(|e| e.ok()?.file_name().into_string().ok());
-    let mut versions = names.filter_map(|name| {
-        Some(
-            name.strip_prefix(package)?
-                .strip_prefix('_')?
-                .split('_')
-                .next()?
-                .to_owned(),
-        )
-    });
+    let names = fs::read_dir(debs).ok()?.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    let mut versions =
+        names.filter_map(|name| Some(name.strip_prefix(package)?.strip_prefix('_')?.split('_').next()?.to_owned()));
     versions.next()
 }
 
@@ -99,10 +90,7 @@ fn stamp() -> PathBuf {
 }
 
 fn wanted_text() -> String {
-    WANTED
-        .iter()
-        .map(|(suite, names)| format!("{suite}: {}\n", names.join(" ")))
-        .collect()
+    WANTED.iter().map(|(suite, names)| format!("{suite}: {}\n", names.join(" "))).collect()
 }
 
 fn unpack(debs: &Path, root: &Path) -> Result<(), String> {
@@ -117,14 +105,7 @@ fn unpack(debs: &Path, root: &Path) -> Result<(), String> {
 /// The names Debian's alternatives system would make on installation.
 fn default_iptables() -> io::Result<()> {
     let sbin = paths::packages("bookworm").join("usr/sbin");
-    for name in [
-        "iptables",
-        "ip6tables",
-        "iptables-save",
-        "ip6tables-save",
-        "iptables-restore",
-        "ip6tables-restore",
-    ] {
+    for name in ["iptables", "ip6tables", "iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore"] {
         let link = sbin.join(name);
         if !link.exists() {
             symlink("xtables-nft-multi", link)?;
@@ -140,19 +121,12 @@ struct Apt {
 impl Apt {
     fn set_up() -> io::Result<Self> {
         let home = paths::target().join("packages/apt");
-        for dir in [
-            "state/lists/partial",
-            "cache/archives/partial",
-            "etc/preferences.d",
-            "etc/parts",
-        ] {
+        for dir in ["state/lists/partial", "cache/archives/partial", "etc/preferences.d", "etc/parts"] {
             fs::create_dir_all(home.join(dir))?;
         }
         let mirror = std::env::var("PICOCNI_DEBIAN_MIRROR").unwrap_or_else(|_| MIRROR.to_owned());
-        let sources: String = WANTED
-            .iter()
-            .map(|(suite, _)| format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"))
-            .collect();
+        let sources: String =
+            WANTED.iter().map(|(suite, _)| format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n")).collect();
         fs::write(home.join("etc/sources.list"), sources)?;
         fs::write(home.join("state/status"), "")?;
         let at = home.display();
@@ -169,26 +143,15 @@ impl Apt {
 
     fn run(&self, arguments: &[&str], directory: &Path) -> Result<(), String> {
         let mut command = Command::new("apt-get");
-        run(command
-            .arg("-q")
-            .args(arguments)
-            .current_dir(directory)
-            .env("APT_CONFIG", self.home.join("etc/apt.conf")))
+        run(command.arg("-q").args(arguments).current_dir(directory).env("APT_CONFIG", self.home.join("etc/apt.conf")))
     }
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| format!("{command:?}: {e}"))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
     if output.status.success() {
         return Ok(());
     }
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     Err(format!("{command:?} failed:\n{said}"))
 }

@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The repository's root directory.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ has a parent")
-        .to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_path_buf()
 }
 
 /// The root workspace's target directory: `PICOCNI_TARGET` (which `tests/run` sets), `CARGO_TARGET_DIR`, or `target/`.

@@ -34,9 +34,7 @@ impl Peer {
     /// When it is not there; the message says how to get it.
     pub fn under_test() -> Self {
         match env::var("PICOCNI_PEER").as_deref() {
-            Ok("go") => {
-                Self::go().expect("PICOCNI_PEER=go needs the packages: run `tests/run` once")
-            }
+            Ok("go") => Self::go().expect("PICOCNI_PEER=go needs the packages: run `tests/run` once"),
             _ => Self::picocni(),
         }
     }
@@ -47,11 +45,7 @@ impl Peer {
     /// When it has not been built.
     pub fn picocni() -> Self {
         let binary = paths::binary();
-        assert!(
-            binary.is_file(),
-            "{} is missing: run `cargo build --release` in the root",
-            binary.display()
-        );
+        assert!(binary.is_file(), "{} is missing: run `cargo build --release` in the root", binary.display());
         Self::Picocni { binary }
     }
 
@@ -72,22 +66,14 @@ impl Peer {
             // With no CNI_COMMAND a plugin says on stderr what it is: `CNI <plugin> plugin <version>`.
             Self::Picocni { binary } => {
                 let about = Command::new(binary).arg0("bridge").env_clear().output();
-                let about = about
-                    .map(|o| String::from_utf8_lossy(&o.stderr).into_owned())
-                    .unwrap_or_default();
+                let about = about.map(|o| String::from_utf8_lossy(&o.stderr).into_owned()).unwrap_or_default();
                 let line = about.lines().next().unwrap_or("version unknown");
-                format!(
-                    "picocni ({})",
-                    line.trim_start_matches("CNI bridge plugin ")
-                )
+                format!("picocni ({})", line.trim_start_matches("CNI bridge plugin "))
             }
             // Debian builds these without a version in them.
             Self::Go { .. } => {
                 let version = packages::version("sid", "containernetworking-plugins");
-                format!(
-                    "Go reference plugins {}",
-                    version.as_deref().unwrap_or("of unknown version")
-                )
+                format!("Go reference plugins {}", version.as_deref().unwrap_or("of unknown version"))
             }
         }
     }
@@ -95,9 +81,7 @@ impl Peer {
     /// The directories the plugins' files live in.
     pub fn directories(&self) -> Vec<PathBuf> {
         match self {
-            Self::Picocni { binary } => {
-                binary.parent().map(Path::to_path_buf).into_iter().collect()
-            }
+            Self::Picocni { binary } => binary.parent().map(Path::to_path_buf).into_iter().collect(),
             Self::Go { dir } => vec![dir.clone()],
         }
     }

@@ -25,20 +25,12 @@ impl Call {
     /// A call of `plugin` from `plugin_dir`, for container `c1` and interface `eth0`, without namespace and config.
     pub fn new(plugin_dir: &Path, command: &str, plugin: &str) -> Self {
         let mut environment = BTreeMap::new();
-        environment.insert(
-            "PATH".into(),
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-        );
+        environment.insert("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
         environment.insert("CNI_PATH".into(), plugin_dir.display().to_string());
         environment.insert("CNI_CONTAINERID".into(), "c1".into());
         environment.insert("CNI_IFNAME".into(), "eth0".into());
         environment.insert("CNI_COMMAND".into(), command.into());
-        Self {
-            program: plugin_dir.join(plugin),
-            environment,
-            stdin: Vec::new(),
-            hold_stdin: false,
-        }
+        Self { program: plugin_dir.join(plugin), environment, stdin: Vec::new(), hold_stdin: false }
     }
 
     /// Sets `CNI_CONTAINERID`.
@@ -147,9 +139,7 @@ impl Call {
             let stdin_taken = feeder.join().expect("stdin writer");
             let call = format!(
                 "{} {}",
-                self.environment
-                    .get("CNI_COMMAND")
-                    .map_or("-", String::as_str),
+                self.environment.get("CNI_COMMAND").map_or("-", String::as_str),
                 self.program.display()
             );
             Outcome {
@@ -204,11 +194,7 @@ impl Outcome {
     #[track_caller]
     pub fn expect_quiet(&self) {
         assert_eq!(self.code, Some(0), "{self}");
-        assert_eq!(
-            self.text(),
-            "",
-            "{self}: success of this command prints nothing"
-        );
+        assert_eq!(self.text(), "", "{self}: success of this command prints nothing");
     }
 
     /// Asserts success and returns the printed JSON (ADD, VERSION).
@@ -222,34 +208,21 @@ impl Outcome {
     #[track_caller]
     pub fn expect_failure(&self) -> CniError {
         assert_eq!(self.code, Some(1), "{self}: a failed plugin exits with 1");
-        let value: Value = serde_json::from_slice(&self.stdout)
-            .unwrap_or_else(|e| panic!("{self}: not one JSON object: {e}"));
-        let object = value
-            .as_object()
-            .unwrap_or_else(|| panic!("{self}: an error is an object"));
-        let unknown: Vec<&String> = object
-            .keys()
-            .filter(|k| !matches!(k.as_str(), "cniVersion" | "code" | "msg" | "details"))
-            .collect();
-        assert!(
-            unknown.is_empty(),
-            "{self}: keys {unknown:?} are not in the specification"
-        );
+        let value: Value =
+            serde_json::from_slice(&self.stdout).unwrap_or_else(|e| panic!("{self}: not one JSON object: {e}"));
+        let object = value.as_object().unwrap_or_else(|| panic!("{self}: an error is an object"));
+        let unknown: Vec<&String> =
+            object.keys().filter(|k| !matches!(k.as_str(), "cniVersion" | "code" | "msg" | "details")).collect();
+        assert!(unknown.is_empty(), "{self}: keys {unknown:?} are not in the specification");
         let text = |key: &str| {
-            object.get(key).map(|v| {
-                v.as_str()
-                    .unwrap_or_else(|| panic!("{self}: {key} is a string"))
-                    .to_owned()
-            })
+            object.get(key).map(|v| v.as_str().unwrap_or_else(|| panic!("{self}: {key} is a string")).to_owned())
         };
         CniError {
             code: object
                 .get("code")
                 .and_then(Value::as_u64)
                 .unwrap_or_else(|| panic!("{self}: code is an unsigned number")),
-            msg: text("msg")
-                .filter(|m| !m.is_empty())
-                .unwrap_or_else(|| panic!("{self}: msg is missing")),
+            msg: text("msg").filter(|m| !m.is_empty()).unwrap_or_else(|| panic!("{self}: msg is missing")),
             details: text("details").unwrap_or_default(),
             cni_version: text("cniVersion"),
         }
@@ -277,9 +250,7 @@ impl Outcome {
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let code = self
-            .code
-            .map_or_else(|| "by a signal".to_owned(), |c| format!("with {c}"));
+        let code = self.code.map_or_else(|| "by a signal".to_owned(), |c| format!("with {c}"));
         write!(
             f,
             "{} ended {code}\n  stdout: {}\n  stderr: {}",

@@ -49,27 +49,16 @@ fn text(text: &str) -> CString {
 }
 
 fn pointers(list: &[CString]) -> Vec<*mut libc::c_char> {
-    list.iter()
-        .map(|s| s.as_ptr().cast_mut())
-        .chain([ptr::null_mut()])
-        .collect()
+    list.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
 }
 
 impl Prepared {
     /// `argv[0]` is the first of `arguments`; the environment is exactly `environment`.
-    pub fn new(
-        program: &Path,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-        stdin: &[u8],
-    ) -> Self {
+    pub fn new(program: &Path, arguments: &[&str], environment: &[(&str, &str)], stdin: &[u8]) -> Self {
         Self {
             program: text(program.to_str().expect("an UTF-8 path")),
             argv: arguments.iter().map(|a| text(a)).collect(),
-            envp: environment
-                .iter()
-                .map(|(k, v)| text(&format!("{k}={v}")))
-                .collect(),
+            envp: environment.iter().map(|(k, v)| text(&format!("{k}={v}"))).collect(),
             stdin: memory_file(stdin),
             stdout: memory_file(b""),
         }
@@ -90,11 +79,7 @@ impl Prepared {
 
     /// The descriptors the child gets as 0, 1 and 2.
     fn descriptors(&self) -> [(RawFd, RawFd); 3] {
-        [
-            (self.stdin.as_raw_fd(), 0),
-            (self.stdout.as_raw_fd(), 1),
-            (2, 2),
-        ]
+        [(self.stdin.as_raw_fd(), 0), (self.stdout.as_raw_fd(), 1), (2, 2)]
     }
 
     /// Runs it once and measures the whole process.
@@ -126,24 +111,14 @@ impl Prepared {
                 envp.as_ptr(),
             )
         };
-        assert_eq!(
-            error,
-            0,
-            "{:?}: {}",
-            self.program,
-            std::io::Error::from_raw_os_error(error)
-        );
+        assert_eq!(error, 0, "{:?}: {}", self.program, std::io::Error::from_raw_os_error(error));
         // SAFETY: the child is ours; `status` is a place to write to.
         let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
         let elapsed = started.elapsed();
         assert_eq!(waited, pid, "waitpid: {}", std::io::Error::last_os_error());
         // SAFETY: initialised above and not used again.
         unsafe { libc::posix_spawn_file_actions_destroy(&raw mut actions) };
-        Run {
-            elapsed,
-            code: exit_code(status),
-            stdout: self.printed(),
-        }
+        Run { elapsed, code: exit_code(status), stdout: self.printed() }
     }
 
     /// Runs it once under ptrace.
@@ -154,17 +129,10 @@ impl Prepared {
         self.rewind();
         let (argv, envp) = (pointers(&self.argv), pointers(&self.envp));
         let inspection = trace::run(&self.program, &argv, &envp, self.descriptors());
-        Inspection {
-            stdout: self.printed(),
-            ..inspection
-        }
+        Inspection { stdout: self.printed(), ..inspection }
     }
 }
 
 fn exit_code(status: i32) -> i32 {
-    if libc::WIFEXITED(status) {
-        libc::WEXITSTATUS(status)
-    } else {
-        -libc::WTERMSIG(status)
-    }
+    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
 }

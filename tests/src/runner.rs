@@ -66,11 +66,7 @@ impl Runner {
     }
 
     /// Runs one stage. A failed one does not end the run: the others still have something to say.
-    pub fn stage(
-        &mut self,
-        name: &'static str,
-        body: impl FnOnce(&mut Self) -> Result<(), String>,
-    ) {
+    pub fn stage(&mut self, name: &'static str, body: impl FnOnce(&mut Self) -> Result<(), String>) {
         println!("== {name}");
         let budget = self.budgets.get("stages", name);
         let started = Instant::now();
@@ -88,34 +84,18 @@ impl Runner {
         if outcome.is_err() && self.failed == failed {
             self.failed += 1;
         }
-        self.stages.push(Stage {
-            name,
-            seconds,
-            budget,
-            outcome,
-        });
+        self.stages.push(Stage { name, seconds, budget, outcome });
     }
 
     /// Runs a command in `dir`, shows what it prints and counts the test results in it.
     ///
     /// # Errors
     /// When it cannot be started or exits with failure.
-    pub fn command(
-        &mut self,
-        dir: &Path,
-        words: &[&str],
-        env: &[(&str, &OsStr)],
-    ) -> Result<(), String> {
+    pub fn command(&mut self, dir: &Path, words: &[&str], env: &[(&str, &OsStr)]) -> Result<(), String> {
         let (program, arguments) = words.split_first().ok_or("no command")?;
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        command
-            .env("PICOCNI_SKIPS", &self.skips)
-            .envs(env.iter().copied());
+        command.args(arguments).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.env("PICOCNI_SKIPS", &self.skips).envs(env.iter().copied());
         if self.offline {
             command.env("CARGO_NET_OFFLINE", "true");
         }
@@ -125,11 +105,7 @@ impl Runner {
             self.note(&line);
         }
         let status = child.wait().map_err(|e| e.to_string())?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("`{}` ended with {status}", words.join(" ")))
-        }
+        if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", words.join(" "))) }
     }
 
     /// Counts a line if a test runner closes with it, and shows it unless it only says that one test passed.
@@ -137,10 +113,7 @@ impl Runner {
         if let Some(counts) = line.strip_prefix("test result: ") {
             let count = |what: &str| {
                 let before = counts.split(what).next().unwrap_or_default();
-                before
-                    .rsplit([' ', '.'])
-                    .find_map(|w| w.parse::<usize>().ok())
-                    .unwrap_or(0)
+                before.rsplit([' ', '.']).find_map(|w| w.parse::<usize>().ok()).unwrap_or(0)
             };
             self.passed += count(" passed");
             self.failed += count(" failed");
@@ -180,10 +153,7 @@ impl Runner {
         println!("\n{:<14} {:>8} {:>8}", "stage", "seconds", "budget");
         for stage in &self.stages {
             let verdict = stage.outcome.as_ref().err().map_or("", |_| "  FAILED");
-            println!(
-                "{:<14} {:>8.1} {:>8.0}{verdict}",
-                stage.name, stage.seconds, stage.budget
-            );
+            println!("{:<14} {:>8.1} {:>8.0}{verdict}", stage.name, stage.seconds, stage.budget);
         }
         let budget = self.budgets.get("stages", "total");
         println!("{:<14} {total:>8.1} {budget:>8.0}\n", "total");
@@ -194,10 +164,7 @@ impl Runner {
         for line in &self.closing {
             println!("{line}");
         }
-        println!(
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        );
+        println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped);
         let _ = std::io::stdout().flush();
         self.failed == 0 && self.passed > 0
     }

@@ -37,18 +37,11 @@ pub fn run<T: Send>(body: impl FnOnce(&Sandbox) -> T + Send) -> T {
 /// # Panics
 /// As [`run`].
 pub fn run_with<T: Send>(peer: Peer, body: impl FnOnce(&Sandbox) -> T + Send) -> T {
-    let name = std::thread::current()
-        .name()
-        .unwrap_or("sandbox")
-        .to_owned();
+    let name = std::thread::current().name().unwrap_or("sandbox").to_owned();
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(name);
-        let handle = thread
-            .spawn_scoped(scope, || body(&Sandbox::enter(peer)))
-            .expect("a thread can be started");
-        handle
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let handle = thread.spawn_scoped(scope, || body(&Sandbox::enter(peer))).expect("a thread can be started");
+        handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -57,40 +50,16 @@ impl Sandbox {
         // SAFETY: the file table is not unshared; namespaces are this thread's own affair.
         unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET) }
             .expect("a private mount and network namespace (needs root, or `unshare -Ur`)");
-        mount_change(
-            "/",
-            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-        )
-        .expect("private mounts");
-        let hidden: Vec<PathBuf> = peer
-            .directories()
-            .into_iter()
-            .filter(|dir| dir.starts_with("/run"))
-            .collect();
-        assert!(
-            hidden.is_empty(),
-            "the sandbox hides binaries below /run: {hidden:?}"
-        );
-        mount(
-            "tmpfs",
-            "/run",
-            "tmpfs",
-            MountFlags::empty(),
-            Some(c"mode=755"),
-        )
-        .expect("a private /run");
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private mounts");
+        let hidden: Vec<PathBuf> = peer.directories().into_iter().filter(|dir| dir.starts_with("/run")).collect();
+        assert!(hidden.is_empty(), "the sandbox hides binaries below /run: {hidden:?}");
+        mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), Some(c"mode=755")).expect("a private /run");
         for (name, target) in [("etc", "/etc"), ("lib", "/var/lib")] {
             writable_copy(name, target);
         }
         overlay_packages();
         // The view of /sys belongs to the network namespace it was mounted from.
-        let _ = mount(
-            "sysfs",
-            "/sys",
-            "sysfs",
-            MountFlags::empty(),
-            None::<&std::ffi::CStr>,
-        );
+        let _ = mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None::<&std::ffi::CStr>);
         for dir in ["/run/netns", "/run/cni", "/run/cni-plugins"] {
             fs::create_dir_all(dir).expect("directories of the sandbox");
         }
@@ -141,34 +110,22 @@ fn list_files(dir: &Path, lines: &mut Vec<String>) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;
     };
-    let mut paths: Vec<PathBuf> = entries
-        .map(|e| e.expect("a directory entry").path())
-        .collect();
+    let mut paths: Vec<PathBuf> = entries.map(|e| e.expect("a directory entry").path()).collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {
             list_files(&path, lines);
         } else {
             let content = fs::read(&path).unwrap_or_default();
-            lines.push(format!(
-                "file {} {:?}",
-                path.display(),
-                String::from_utf8_lossy(&content)
-            ));
+            lines.push(format!("file {} {:?}", path.display(), String::from_utf8_lossy(&content)));
         }
     }
 }
 
 /// What `nft list ruleset` prints, if `nft` is there (the packages bring it).
 pub fn nft_ruleset() -> Option<String> {
-    let output = std::process::Command::new("nft")
-        .args(["list", "ruleset"])
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = std::process::Command::new("nft").args(["list", "ruleset"]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Puts a writable overlay over `target`, so that a plugin's files never reach the machine.
@@ -178,14 +135,7 @@ fn writable_copy(name: &str, target: &str) {
     for dir in [&upper, &work] {
         fs::create_dir_all(dir).expect("overlay directories");
     }
-    overlay(
-        target,
-        &format!(
-            "lowerdir={target},upperdir={},workdir={}",
-            upper.display(),
-            work.display()
-        ),
-    );
+    overlay(target, &format!("lowerdir={target},upperdir={},workdir={}", upper.display(), work.display()));
 }
 
 /// Puts the unpacked tools (`nft`, `iptables`, …) where programs look for them.
@@ -198,14 +148,8 @@ fn overlay_packages() {
 
 fn overlay(target: &str, options: &str) {
     let options = CString::new(options).expect("paths without NUL");
-    mount(
-        "overlay",
-        target,
-        "overlay",
-        MountFlags::empty(),
-        Some(options.as_c_str()),
-    )
-    .unwrap_or_else(|e| panic!("overlay on {target}: {e}"));
+    mount("overlay", target, "overlay", MountFlags::empty(), Some(options.as_c_str()))
+        .unwrap_or_else(|e| panic!("overlay on {target}: {e}"));
 }
 
 /// Makes `file` show the content of `source` inside the sandbox.
@@ -213,6 +157,5 @@ fn overlay(target: &str, options: &str) {
 /// # Panics
 /// When either does not exist.
 pub fn bind(source: &Path, file: &Path) {
-    mount_bind(source, file)
-        .unwrap_or_else(|e| panic!("bind {} on {}: {e}", source.display(), file.display()));
+    mount_bind(source, file).unwrap_or_else(|e| panic!("bind {} on {}: {e}", source.display(), file.display()));
 }

@@ -12,13 +12,8 @@ pub fn record(reason: &str) {
     eprint!("skipped {line}");
     if let Some(path) = env::var_os("PICOCNI_SKIPS") {
         // One write call of one line: appends from parallel tests do not mix.
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .expect("PICOCNI_SKIPS can be opened");
-        file.write_all(line.as_bytes())
-            .expect("PICOCNI_SKIPS can be written");
+        let mut file = OpenOptions::new().append(true).create(true).open(path).expect("PICOCNI_SKIPS can be opened");
+        file.write_all(line.as_bytes()).expect("PICOCNI_SKIPS can be written");
     }
 }
 

@@ -1,11 +1,6 @@
 //! The allowlist's expressions against the `regex` crate: what we accept must
 //! mean the same, on every text; what we refuse must never allow.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests")]
 
 use picocni_core::allowlist::{Program, check, validate};
 use proptest::prelude::*;
@@ -15,11 +10,7 @@ use regex::Regex;
 /// be refused, but few (`accepted_share` counts).
 fn pattern() -> impl Strategy<Value = String> {
     // Anchored ones as well: without anchors a wrong count rarely shows.
-    (loose_pattern(), any::<bool>()).prop_map(
-        |(p, anchored)| {
-            if anchored { format!("^(?:{p})$") } else { p }
-        },
-    )
+    (loose_pattern(), any::<bool>()).prop_map(|(p, anchored)| if anchored { format!("^(?:{p})$") } else { p })
 }
 
 fn loose_pattern() -> impl Strategy<Value = String> {
@@ -98,9 +89,7 @@ fn text() -> impl Strategy<Value = String> {
 
 /// `None` if we refuse the pattern.
 fn ours(pattern: &str, text: &str) -> Option<bool> {
-    Program::<512>::compile(pattern)
-        .ok()
-        .map(|program| program.is_match(text))
+    Program::<512>::compile(pattern).ok().map(|program| program.is_match(text))
 }
 
 proptest! {
@@ -190,11 +179,7 @@ fn lines_in_use_agree_on_real_keys() {
     for line in lines {
         let oracle = Regex::new(line).unwrap();
         for key in keys {
-            assert_eq!(
-                ours(line, key),
-                Some(oracle.is_match(key)),
-                "{line} on {key}"
-            );
+            assert_eq!(ours(line, key), Some(oracle.is_match(key)), "{line} on {key}");
             assert_eq!(check(line, key), Ok(oracle.is_match(key)));
         }
     }

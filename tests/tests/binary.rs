@@ -16,62 +16,34 @@ fn is_within_its_size() {
     let size = bytes(&paths::binary()).len();
     #[expect(clippy::cast_precision_loss, reason = "a file size")]
     let kib = size as f64 / 1024.0;
-    assert!(
-        kib <= Budgets::read().get("size", "binary_kib"),
-        "{size} bytes"
-    );
+    assert!(kib <= Budgets::read().get("size", "binary_kib"), "{size} bytes");
 }
 
 #[test]
 fn is_static_and_needs_no_interpreter() {
     let data = bytes(&paths::binary());
     let file = object::File::parse(&*data).expect("an ELF file");
-    assert!(
-        file.section_by_name(".interp").is_none(),
-        "it asks for a dynamic linker"
-    );
-    let libraries: Vec<_> = file
-        .imports()
-        .expect("imports")
-        .map(|i| format!("{:?}", i.expect("an import").name()))
-        .collect();
+    assert!(file.section_by_name(".interp").is_none(), "it asks for a dynamic linker");
+    let libraries: Vec<_> =
+        file.imports().expect("imports").map(|i| format!("{:?}", i.expect("an import").name())).collect();
     assert!(libraries.is_empty(), "it imports {libraries:?}");
 }
 
 #[test]
 fn the_stripped_file_is_the_unstripped_one_without_its_symbols() {
     let (small, full) = (bytes(&paths::binary()), bytes(&paths::unstripped_binary()));
-    let (small, full) = (
-        object::File::parse(&*small).expect("ELF"),
-        object::File::parse(&*full).expect("ELF"),
-    );
+    let (small, full) = (object::File::parse(&*small).expect("ELF"), object::File::parse(&*full).expect("ELF"));
     // Otherwise the checks of symbols below would be about another program.
-    let text = |file: &object::File| {
-        file.section_by_name(".text")
-            .expect(".text")
-            .data()
-            .expect("bytes")
-            .to_vec()
-    };
-    assert!(
-        text(&small) == text(&full),
-        "the code differs: build both from the same sources"
-    );
+    let text = |file: &object::File| file.section_by_name(".text").expect(".text").data().expect("bytes").to_vec();
+    assert!(text(&small) == text(&full), "the code differs: build both from the same sources");
 }
 
 fn symbols() -> Vec<String> {
     let data = bytes(&paths::unstripped_binary());
     let file = object::File::parse(&*data).expect("an ELF file");
-    let names: Vec<String> = file
-        .symbols()
-        .filter_map(|s| s.name().ok().map(str::to_owned))
-        .filter(|n| !n.is_empty())
-        .collect();
-    assert!(
-        names.iter().any(|n| n == "_start"),
-        "no symbols: {} of them",
-        names.len()
-    );
+    let names: Vec<String> =
+        file.symbols().filter_map(|s| s.name().ok().map(str::to_owned)).filter(|n| !n.is_empty()).collect();
+    assert!(names.iter().any(|n| n == "_start"), "no symbols: {} of them", names.len());
     names
 }
 
@@ -101,19 +73,10 @@ fn has_no_panic_in_it() {
 
 #[test]
 fn has_no_allocator_and_no_libc_in_it() {
-    let bad = [
-        "__rust_alloc",
-        "__rust_realloc",
-        "__rdl_alloc",
-        "malloc",
-        "calloc",
-        "__libc_start_main",
-        "pthread_create",
-    ];
-    let found: Vec<String> = symbols()
-        .into_iter()
-        .filter(|n| bad.contains(&n.as_str()) || n.starts_with("_ZN5alloc"))
-        .collect();
+    let bad =
+        ["__rust_alloc", "__rust_realloc", "__rdl_alloc", "malloc", "calloc", "__libc_start_main", "pthread_create"];
+    let found: Vec<String> =
+        symbols().into_iter().filter(|n| bad.contains(&n.as_str()) || n.starts_with("_ZN5alloc")).collect();
     assert!(found.is_empty(), "{found:?}");
 }
 
@@ -122,12 +85,7 @@ fn says_the_same_each_time() {
     let run = || {
         let mut command = Command::new(paths::binary());
         std::os::unix::process::CommandExt::arg0(&mut command, "bridge");
-        command
-            .env_clear()
-            .env("CNI_COMMAND", "VERSION")
-            .output()
-            .expect("the binary runs")
-            .stdout
+        command.env_clear().env("CNI_COMMAND", "VERSION").output().expect("the binary runs").stdout
     };
     assert_eq!(run(), run());
     assert!(!run().is_empty());

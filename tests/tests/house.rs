@@ -30,11 +30,30 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Whether a file holds tests only.
-fn is_for_tests(file: &Path) -> bool {
-    file.components()
-        .any(|c| c.as_os_str() == "tests" || c.as_os_str() == "golden")
-        || file.ends_with("tests.rs")
+/// The source files below `dir` that are no unit tests: those lie in modules declared under `#[cfg(test)]`.
+fn product_files(dir: &Path) -> Vec<PathBuf> {
+    let files = rust_files(dir);
+    let mut for_tests: Vec<PathBuf> = Vec::new();
+    for file in &files {
+        // Modules of lib.rs, main.rs and mod.rs lie beside it, those of another file in a directory of its name.
+        let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        let parent =
+            if matches!(stem, "lib" | "main" | "mod") { file.with_file_name("") } else { file.with_extension("") };
+        let text = read(file);
+        let mut lines = text.lines().map(str::trim);
+        while let Some(line) = lines.next() {
+            let marked = line == "#[cfg(test)]" || line.starts_with("#[cfg(all(test,");
+            if !marked {
+                continue;
+            }
+            let declared = lines.find(|l| !l.starts_with("#[")).unwrap_or_default();
+            let words = declared.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            if let Some(name) = words.strip_prefix("mod ").and_then(|w| w.strip_suffix(';')) {
+                for_tests.push(parent.join(name));
+            }
+        }
+    }
+    files.into_iter().filter(|f| !for_tests.iter().any(|t| f.starts_with(t) || *f == t.with_extension("rs"))).collect()
 }
 
 /// The lines of a source file that are no unit tests: they stand last, as this repository writes them.
@@ -80,21 +99,11 @@ fn only_what_belongs_there_is_at_the_root() {
         .current_dir(paths::root())
         .output()
         .expect("git can be run");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let listed = String::from_utf8(output.stdout).expect("UTF-8 names");
-    let visible: BTreeSet<&str> = listed
-        .lines()
-        .filter_map(|l| l.split('/').next())
-        .filter(|n| !n.starts_with('.'))
-        .collect();
-    assert!(
-        visible.contains("core") && visible.contains("tests"),
-        "{visible:?}"
-    );
+    let visible: BTreeSet<&str> =
+        listed.lines().filter_map(|l| l.split('/').next()).filter(|n| !n.starts_with('.')).collect();
+    assert!(visible.contains("core") && visible.contains("tests"), "{visible:?}");
     let others: Vec<&&str> = visible.difference(&allowed).collect();
     assert!(others.is_empty(), "also at the root: {others:?}");
 }
@@ -104,18 +113,15 @@ fn the_backend_is_thin() {
     let budgets = Budgets::read();
     let src = paths::root().join("linux-backend/src");
     let (mut lines, mut code) = (0, 0);
-    for file in rust_files(&src) {
+    for file in product_files(&src) {
         let relative = file.strip_prefix(&src).expect("below src");
-        if relative.starts_with("wire") || is_for_tests(relative) {
+        if relative.starts_with("wire") {
             continue;
         }
         let text = read(&file);
         let counted = without_tests(&text);
         lines += counted.len();
-        code += counted
-            .iter()
-            .filter(|l| !l.trim().is_empty() && !l.trim_start().starts_with("//"))
-            .count();
+        code += counted.iter().filter(|l| !l.trim().is_empty() && !l.trim_start().starts_with("//")).count();
     }
     println!("linux-backend without wire/ and tests: {lines} lines, {code} of them code");
     #[expect(clippy::cast_precision_loss, reason = "a count of lines")]
@@ -129,23 +135,13 @@ fn unsafe_code_is_in_few_files_and_never_in_a_codec() {
     let root = paths::root();
     let has_unsafe = |file: &PathBuf| {
         let text = read(file);
-        let code = text.lines().filter_map(|l| l.split("//").next()).any(|l| {
-            l.split(|c: char| !c.is_alphanumeric() && c != '_')
-                .any(|w| w == "unsafe")
-        });
-        code.then(|| {
-            file.strip_prefix(&root)
-                .expect("below the root")
-                .display()
-                .to_string()
-        })
+        let code = text
+            .lines()
+            .filter_map(|l| l.split("//").next())
+            .any(|l| l.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe"));
+        code.then(|| file.strip_prefix(&root).expect("below the root").display().to_string())
     };
-    let unsafe_in = |dir: &str| {
-        rust_files(&root.join(dir))
-            .iter()
-            .filter_map(has_unsafe)
-            .collect::<Vec<String>>()
-    };
+    let unsafe_in = |dir: &str| rust_files(&root.join(dir)).iter().filter_map(has_unsafe).collect::<Vec<String>>();
     assert_eq!(unsafe_in("core/src"), [""; 0]);
     assert!(
         read(&root.join("core/src/lib.rs")).contains("#![forbid(unsafe_code)]"),
@@ -163,56 +159,29 @@ fn unsafe_code_is_in_few_files_and_never_in_a_codec() {
 fn core_and_backend_neither_use_std_nor_allocate() {
     for dir in ["core/src", "linux-backend/src", "plugins/src"] {
         let src = paths::root().join(dir);
-        for file in rust_files(&src)
-            .into_iter()
-            .filter(|f| !is_for_tests(f.strip_prefix(&src).expect("below src")))
-        {
+        for file in product_files(&src) {
             let text = read(&file);
             for line in without_tests(&text) {
                 let line = line.trim_start();
-                let bad = [
-                    "extern crate std",
-                    "extern crate alloc",
-                    "use std::",
-                    "use alloc::",
-                ]
-                .iter()
-                .find(|b| line.starts_with(**b));
+                let bad = ["extern crate std", "extern crate alloc", "use std::", "use alloc::"]
+                    .iter()
+                    .find(|b| line.starts_with(**b));
                 assert_eq!(bad, None, "{}: {line}", file.display());
             }
         }
     }
     for lib in ["core/src/lib.rs", "linux-backend/src/lib.rs"] {
-        assert!(
-            read(&paths::root().join(lib)).contains("#![no_std]"),
-            "{lib} is not no_std"
-        );
+        assert!(read(&paths::root().join(lib)).contains("#![no_std]"), "{lib} is not no_std");
     }
 }
 
 #[test]
 fn names_say_what_is_inside() {
-    let empty_words = [
-        "util", "utils", "helper", "helpers", "common", "manager", "misc",
-    ];
-    for dir in [
-        "core",
-        "linux-backend",
-        "plugins",
-        "tests/src",
-        "tests/tests",
-        "fuzz/targets",
-    ] {
+    let empty_words = ["util", "utils", "helper", "helpers", "common", "manager", "misc"];
+    for dir in ["core", "linux-backend", "plugins", "tests/src", "tests/tests", "fuzz/targets"] {
         for file in rust_files(&paths::root().join(dir)) {
-            let stem = file
-                .file_stem()
-                .and_then(|s| s.to_str())
-                .unwrap_or_default();
-            assert!(
-                !empty_words.contains(&stem),
-                "{} says nothing",
-                file.display()
-            );
+            let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+            assert!(!empty_words.contains(&stem), "{} says nothing", file.display());
         }
     }
 }
@@ -230,19 +199,9 @@ fn parity() -> Vec<Row> {
         .filter(|l| !l.starts_with('#'))
         .map(|line| {
             let fields: Vec<&str> = line.split('\t').collect();
-            let [number, _group, _capability, status, tests] = fields[..] else {
-                panic!("five fields: {line:?}")
-            };
-            let tests = tests
-                .split(", ")
-                .filter(|t| !t.is_empty())
-                .map(str::to_owned)
-                .collect();
-            Row {
-                number: number.parse().expect("a number"),
-                status: status.to_owned(),
-                tests,
-            }
+            let [number, _group, _capability, status, tests] = fields[..] else { panic!("five fields: {line:?}") };
+            let tests = tests.split(", ").filter(|t| !t.is_empty()).map(str::to_owned).collect();
+            Row { number: number.parse().expect("a number"), status: status.to_owned(), tests }
         })
         .collect()
 }
@@ -267,33 +226,20 @@ fn tests_in(path: &Path) -> BTreeSet<String> {
 fn every_done_row_of_the_parity_table_names_a_test() {
     let rows = parity();
     let numbers: Vec<usize> = rows.iter().map(|r| r.number).collect();
-    assert_eq!(
-        numbers,
-        (1..=ROWS).collect::<Vec<_>>(),
-        "one row for each number, in order"
-    );
+    assert_eq!(numbers, (1..=ROWS).collect::<Vec<_>>(), "one row for each number, in order");
     let mut missing = Vec::new();
     for row in &rows {
-        let known = row.status == "done"
-            || row
-                .status
-                .strip_prefix("issue-")
-                .is_some_and(|n| n.parse::<u32>().is_ok());
+        let known = row.status == "done" || row.status.strip_prefix("issue-").is_some_and(|n| n.parse::<u32>().is_ok());
         assert!(known, "row {}: status {:?}", row.number, row.status);
         if row.status == "done" && row.tests.is_empty() {
             missing.push(format!("row {} is done without a test", row.number));
         }
         for test in &row.tests {
-            let (file, name) = test
-                .split_once("::")
-                .unwrap_or_else(|| panic!("row {}: {test} is not file::test", row.number));
+            let (file, name) =
+                test.split_once("::").unwrap_or_else(|| panic!("row {}: {test} is not file::test", row.number));
             // Unit tests live beside the code; those of this directory are named without a path.
             let own = paths::root().join(format!("tests/tests/{file}.rs"));
-            let path = if own.is_file() {
-                own
-            } else {
-                paths::root().join(file)
-            };
+            let path = if own.is_file() { own } else { paths::root().join(file) };
             if !path.is_file() || !tests_in(&path).contains(name) {
                 missing.push(format!("row {}: no test {test}", row.number));
             }
@@ -312,17 +258,9 @@ fn sources_speak_of_the_project_alone() {
         .output()
         .expect("git can be run");
     // Spelled in halves, or this very file would be found.
-    let words = [
-        concat!("/wo", "rk/"),
-        concat!("/ro", "ot/."),
-        concat!("TO", "DO"),
-        concat!("FIX", "ME"),
-    ];
+    let words = [concat!("/wo", "rk/"), concat!("/ro", "ot/."), concat!("TO", "DO"), concat!("FIX", "ME")];
     for name in String::from_utf8_lossy(&output.stdout).lines() {
-        if name.starts_with("tests/captures/")
-            || name.starts_with("fuzz/corpus/")
-            || name.ends_with(".lock")
-        {
+        if name.starts_with("tests/captures/") || name.starts_with("fuzz/corpus/") || name.ends_with(".lock") {
             continue;
         }
         let Ok(text) = fs::read_to_string(paths::root().join(name)) else {

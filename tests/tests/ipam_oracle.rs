@@ -37,13 +37,7 @@ struct NaiveRange {
 fn naive_order(ranges: &[NaiveRange], last: Option<IpAddr>) -> Vec<IpAddr> {
     let mut out = Vec::new();
     let found = last.and_then(|last| {
-        ranges.iter().enumerate().find_map(|(r, range)| {
-            range
-                .addresses
-                .iter()
-                .position(|a| *a == last)
-                .map(|i| (r, i))
-        })
+        ranges.iter().enumerate().find_map(|(r, range)| range.addresses.iter().position(|a| *a == last).map(|i| (r, i)))
     });
     let mut cursor = found;
     let mut start = None;
@@ -73,10 +67,7 @@ fn both(base: IpAddr, prefix: u8, first: u32, last: u32, gateway: u32) -> (Range
         end: Some(plus(base, last)),
         gateway: Some(plus(base, gateway)),
     };
-    let naive = NaiveRange {
-        addresses: (first..=last).map(|n| plus(base, n)).collect(),
-        gateway: plus(base, gateway),
-    };
+    let naive = NaiveRange { addresses: (first..=last).map(|n| plus(base, n)).collect(), gateway: plus(base, gateway) };
     (Range::new(&spec).unwrap(), naive)
 }
 
@@ -106,10 +97,7 @@ fn search(
         if !search.advance() {
             assert_eq!(passes, search.passes());
             // Windows do not overlap: each address belonged to exactly one.
-            assert_eq!(
-                marked,
-                taken.iter().filter(|a| set.position(**a).is_some()).count()
-            );
+            assert_eq!(marked, taken.iter().filter(|a| set.position(**a).is_some()).count());
             return (None, passes);
         }
         passes += 1;
@@ -149,21 +137,12 @@ fn default_ranges_of_every_small_prefix_in_both_families() {
     for (base, width) in bases() {
         for host_bits in 2..=12u8 {
             let size = 1u32 << host_bits;
-            let spec = RangeSpec {
-                subnet: Some((base, width - host_bits)),
-                ..Default::default()
-            };
+            let spec = RangeSpec { subnet: Some((base, width - host_bits)), ..Default::default() };
             let range = Range::new(&spec).unwrap();
             let last = if base.is_ipv4() { size - 2 } else { size - 1 };
-            assert_eq!(
-                (range.start(), range.end()),
-                (plus(base, 1), plus(base, last))
-            );
+            assert_eq!((range.start(), range.end()), (plus(base, 1), plus(base, last)));
             assert_eq!(range.gateway(), plus(base, 1));
-            let naive = NaiveRange {
-                addresses: (1..=last).map(|n| plus(base, n)).collect(),
-                gateway: plus(base, 1),
-            };
+            let naive = NaiveRange { addresses: (1..=last).map(|n| plus(base, n)).collect(), gateway: plus(base, 1) };
             every_resume_point(&[range], &[naive]);
         }
     }
@@ -208,11 +187,7 @@ fn search_equals_trying_in_turn_for_every_resume_point_and_window() {
             for (words, every) in [(64usize, 1usize), (3, 7), (1, 61)] {
                 let mut words = vec![0u64; words];
                 let every = if host_bits <= 7 { 1 } else { every };
-                let every = if host_bits >= 10 {
-                    every * 4 + 1
-                } else {
-                    every
-                };
+                let every = if host_bits >= 10 { every * 4 + 1 } else { every };
                 for index in (0..naive[0].addresses.len()).step_by(every) {
                     let last = Some(naive[0].addresses[index]);
                     let order = naive_order(&naive, last);
@@ -255,32 +230,20 @@ fn a_lone_free_address_is_found_from_everywhere() {
 
 #[test]
 fn huge_sets_are_searched_from_the_resume_point() {
-    let spec = RangeSpec {
-        subnet: Some((ip("fd00::"), 64)),
-        ..Default::default()
-    };
+    let spec = RangeSpec { subnet: Some((ip("fd00::"), 64)), ..Default::default() };
     let ranges = [Range::new(&spec).unwrap()];
     let set = RangeSet::new(&ranges).unwrap();
     assert_eq!(set.len(), u128::from(u64::MAX));
     let mut words = [0u64; 4];
     // Near the end: the order goes on at the start, without the gateway ::1.
     let last = ip("fd00::ffff:ffff:ffff:fffd");
-    let taken: BTreeSet<IpAddr> = [
-        "fd00::ffff:ffff:ffff:fffe",
-        "fd00::ffff:ffff:ffff:ffff",
-        "fd00::2",
-        "fd00::4",
-    ]
-    .map(ip)
-    .into();
+    let taken: BTreeSet<IpAddr> =
+        ["fd00::ffff:ffff:ffff:fffe", "fd00::ffff:ffff:ffff:ffff", "fd00::2", "fd00::4"].map(ip).into();
     let (found, passes) = search(set, Some(last), &mut words, &taken);
     assert_eq!((found.unwrap().address, passes), (ip("fd00::3"), 1));
 
     // The whole of IPv6, numbering at its limits.
-    let spec = RangeSpec {
-        subnet: Some((ip("::"), 0)),
-        ..Default::default()
-    };
+    let spec = RangeSpec { subnet: Some((ip("::"), 0)), ..Default::default() };
     let ranges = [Range::new(&spec).unwrap()];
     let set = RangeSet::new(&ranges).unwrap();
     assert_eq!(set.len(), u128::MAX);
@@ -309,11 +272,7 @@ fn bitmap_functions_equal_a_set_at_every_length() {
             }
             let free = |n: &usize| *n < 192 && *n < len && !model.contains(n);
             let wanted = (n..len).find(|n| free(n));
-            assert_eq!(
-                bitmap::next_free(&words, n, len),
-                wanted,
-                "len {len} from {n}"
-            );
+            assert_eq!(bitmap::next_free(&words, n, len), wanted, "len {len} from {n}");
             let from = if n < len { n } else { 0 };
             let round = (from..len).chain(0..from).find(|n| free(n));
             assert_eq!(bitmap::next_free_round(&words, n, len), round);
@@ -383,7 +342,7 @@ proptest! {
         match Range::new(&spec) {
             Ok(range) => {
                 prop_assert!(range.contains(range.start()) && range.contains(range.end()));
-                prop_assert!(range.len() >= 1 && range.start() <= range.end());
+                prop_assert!(!range.is_empty() && range.start() <= range.end());
                 for (given, made) in [(spec.start, range.start()), (spec.end, range.end())] {
                     prop_assert!(given.is_none_or(|g| g.to_canonical() == made));
                 }
@@ -415,10 +374,7 @@ proptest! {
 
 /// Every bit of the lowest byte becomes a group of all zeros or all ones.
 fn spread(mask: u128) -> u128 {
-    (0..8)
-        .filter(|n| mask >> n & 1 == 1)
-        .map(|n| 0xffffu128 << (16 * n))
-        .sum()
+    (0..8).filter(|n| mask >> n & 1 == 1).map(|n| 0xffffu128 << (16 * n)).sum()
 }
 
 fn any_ip() -> impl Strategy<Value = IpAddr> {

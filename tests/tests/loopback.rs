@@ -11,10 +11,7 @@ fn conf() -> Value {
 }
 
 fn call(host: &Sandbox, command: &str, pod: &Netns) -> Call {
-    host.call(command, "loopback")
-        .ifname("lo")
-        .netns(pod.path())
-        .conf(&conf())
+    host.call(command, "loopback").ifname("lo").netns(pod.path()).conf(&conf())
 }
 
 fn is_up(pod: &Netns) -> bool {
@@ -37,10 +34,7 @@ fn add_sets_lo_up_and_reports_its_addresses() {
             })
         );
         // Whatever name the runtime has in mind, the device is lo; and twice is as good as once.
-        assert_eq!(
-            call(host, "ADD", &pod).ifname("eth7").run().expect_result(),
-            result
-        );
+        assert_eq!(call(host, "ADD", &pod).ifname("eth7").run().expect_result(), result);
     });
 }
 
@@ -64,9 +58,7 @@ fn foreign_addresses_on_lo_are_refused() {
             edit::up("lo");
             edit::address("lo", "192.0.2.1/32");
         });
-        call(host, "ADD", &pod)
-            .run()
-            .expect_phrases(&["loopback interface found with non-loopback address"]);
+        call(host, "ADD", &pod).run().expect_phrases(&["loopback interface found with non-loopback address"]);
     });
 }
 
@@ -77,15 +69,9 @@ fn check_wants_lo_up() {
         call(host, "CHECK", &pod).run().expect_failure();
         let result = call(host, "ADD", &pod).run().expect_result();
         call(host, "CHECK", &pod).run().expect_quiet();
-        call(host, "CHECK", &pod)
-            .conf_after(&conf(), &result)
-            .run()
-            .expect_quiet();
+        call(host, "CHECK", &pod).conf_after(&conf(), &result).run().expect_quiet();
         pod.run(|| edit::down("lo"));
-        call(host, "CHECK", &pod)
-            .conf_after(&conf(), &result)
-            .run()
-            .expect_failure();
+        call(host, "CHECK", &pod).conf_after(&conf(), &result).run().expect_failure();
     });
 }
 
@@ -100,10 +86,7 @@ fn an_earlier_plugins_result_is_passed_on() {
             "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}],
             "dns": {"nameservers": ["10.1.0.1"], "search": ["example.com"]},
         });
-        let result = call(host, "ADD", &pod)
-            .conf_after(&conf(), &earlier)
-            .run()
-            .expect_result();
+        let result = call(host, "ADD", &pod).conf_after(&conf(), &earlier).run().expect_result();
         assert_eq!(result, earlier);
         assert!(is_up(&pod));
     });
@@ -117,18 +100,10 @@ fn del_sets_lo_down_and_never_fails() {
         call(host, "DEL", &pod).run().expect_quiet();
         assert!(!is_up(&pod));
         call(host, "DEL", &pod).run().expect_quiet();
-        call(host, "DEL", &pod)
-            .without("CNI_NETNS")
-            .run()
-            .expect_quiet();
+        call(host, "DEL", &pod).without("CNI_NETNS").run().expect_quiet();
         let path = pod.path().to_owned();
         pod.remove();
-        host.call("DEL", "loopback")
-            .ifname("lo")
-            .netns(&path)
-            .conf(&conf())
-            .run()
-            .expect_quiet();
+        host.call("DEL", "loopback").ifname("lo").netns(&path).conf(&conf()).run().expect_quiet();
     });
 }
 
@@ -138,24 +113,14 @@ fn a_missing_namespace_is_an_error_on_add() {
         let pod = host.pod("pod");
         let path = pod.path().to_owned();
         pod.remove();
-        let outcome = host
-            .call("ADD", "loopback")
-            .ifname("lo")
-            .netns(&path)
-            .conf(&conf())
-            .run();
+        let outcome = host.call("ADD", "loopback").ifname("lo").netns(&path).conf(&conf()).run();
         let error = outcome.expect_phrases(&["/run/netns/pod"]);
         if !host.peer().is_go() {
             assert_eq!(error.code, 8, "{outcome}");
         }
         // A plain file is no namespace.
         std::fs::write("/run/netns/file", "").expect("a file");
-        let outcome = host
-            .call("ADD", "loopback")
-            .ifname("lo")
-            .netns("/run/netns/file".as_ref())
-            .conf(&conf())
-            .run();
+        let outcome = host.call("ADD", "loopback").ifname("lo").netns("/run/netns/file".as_ref()).conf(&conf()).run();
         outcome.expect_phrases(&["/run/netns/file"]);
     });
 }

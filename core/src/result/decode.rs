@@ -35,7 +35,7 @@ pub fn foreign(raw: &[u8], config_version: Version, text: &mut [u8], out: &mut A
         return Ok(());
     }
     let document = json::scan(raw, RESULT_KEYS, text)
-        .map_err(|fault| decode_error("delegated plugin's result is no JSON", &fault))?;
+        .map_err(|fault| decode_error(&"delegated plugin's result is no JSON", &fault))?;
     let wire: PrevResult<'_> = document.decode().map_err(|_| Error::limit("IPS", limits::IPS))?;
     let version = if wire.cni_version.is_empty() {
         config_version

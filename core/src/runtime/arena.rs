@@ -28,7 +28,7 @@ impl<'m> Arena<'m> {
     /// Scans by `keys` and keeps the canonical text.
     pub(super) fn scan(&mut self, raw: &'m [u8], keys: &'static [Key]) -> Result<(Scanned<'m>, &'m str)> {
         let document =
-            conf::scan(raw, keys, self.text).map_err(|error| Error { msg: "error parsing configuration", ..error })?;
+            conf::scan(raw, keys, self.text).map_err(|error| error.as_phrase(&"error parsing configuration"))?;
         let scanned = Scanned { source: document.source(), plugins: document.raw("plugins") };
         let length = document.canonical().len();
         let text = core::str::from_utf8(cut(&mut self.text, length)?).unwrap_or_default();

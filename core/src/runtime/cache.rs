@@ -173,7 +173,7 @@ pub(super) fn result(
 /// # Errors
 /// Code 6, 7: it is no result, or cannot be converted.
 fn in_version(raw: &[u8], network: &Network<'_>, call: &mut CallMemory, out: &mut [u8]) -> Result<usize> {
-    let unreadable = "cached result unreadable";
+    let unreadable = &"cached result unreadable";
     let text = json::validate(raw).map_err(|fault| decode_error(unreadable, &fault))?;
     let own = plain(text, "cniVersion").unwrap_or_default();
     if own == network.version && !own.is_empty() {

@@ -132,9 +132,9 @@ impl<'c, 's> Chain<'c, 's> {
 
     /// DEL of the plugins up to `last`, in reverse; what fails is added to the
     /// details of `cause`.
-    fn undo(&mut self, last: usize, earlier: bool, mut cause: Error, held: Held, calls: &mut Calls) -> Error {
+    fn undo(&mut self, last: usize, earlier: bool, cause: Error, held: Held, calls: &mut Calls) -> Error {
         if earlier {
-            put!(&mut cause.details, "; not undone: an earlier ADD of this attachment is in use");
+            put!(&mut cause.more(), "; not undone: an earlier ADD of this attachment is in use");
             return cause;
         }
         let held = match held {
@@ -147,7 +147,7 @@ impl<'c, 's> Chain<'c, 's> {
         };
         for at in (0..=last).rev() {
             if let Err(error) = self.call(at, Command::Del, self.attachment, held, calls) {
-                put!(&mut cause.details, "; not undone: ", error.details);
+                put!(&mut cause.more(), "; not undone: ", error.details());
             }
         }
         cause

@@ -3,7 +3,6 @@
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::put;
 use crate::text::fits;
 
 /// A path built here.
@@ -77,10 +76,7 @@ pub(super) fn read(
 
 /// Puts the file's path before the details of an error.
 pub(super) fn in_file(error: Error, path: &str) -> Error {
-    let mut named = Error { details: crate::error::Details::new(), ..error };
-    put!(&mut named.details, path);
-    if !error.details.is_empty() {
-        put!(&mut named.details, ": ", error.details);
-    }
-    named
+    let details = error.details();
+    let between = if details.is_empty() { "" } else { ": " };
+    error.with_details(&[&path, &between, &details])
 }

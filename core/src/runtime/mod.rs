@@ -113,7 +113,7 @@ pub enum Event<'a> {
 /// Is told of every plugin call.
 pub type Observer<'o> = dyn FnMut(Event<'_>) + 'o;
 
-/// Every buffer of the runtime side, owned by the caller; about 580 KiB, of
+/// Every buffer of the runtime side, owned by the caller; about 545 KiB, of
 /// which a call touches what its texts need.
 #[derive(Debug)]
 pub struct RuntimeMemory {

@@ -12,6 +12,7 @@ use crate::json::raw::rewrite_object;
 use crate::json::{self, Str, Writer};
 use crate::limits;
 use crate::put;
+use crate::text::{Put, Sink};
 use crate::result::decode;
 use crate::session::Buffers;
 use crate::version::{Command, Version};
@@ -25,7 +26,7 @@ impl Chain<'_, '_> {
         if raw.is_empty() {
             return Err(err!(DECODE, "plugin printed no result", "expected a JSON object on stdout"));
         }
-        let unreadable = "plugin's result unreadable";
+        let unreadable = &"plugin's result unreadable";
         let text = json::validate(raw).map_err(|fault| decode_error(unreadable, &fault))?;
         let text = if text == "null" { "{}" } else { text };
         if !text.starts_with('{') {
@@ -58,38 +59,28 @@ impl Chain<'_, '_> {
             Command::Status => "status",
             Command::Version => "version",
         };
-        let mut named = Error::new(error.code, "plugin failed");
-        named.errno = error.errno;
-        put!(
-            &mut named.details,
-            "plugin type=\"",
-            plugin.kind,
-            "\" name=\"",
-            self.network.name,
-            "\" failed (",
-            word,
-            "): "
-        );
+        let name = self.network.name;
+        let parts: [&dyn Put; 7] = [&"plugin type=\"", &plugin.kind, &"\" name=\"", &name, &"\" failed (", &word, &"): "];
+        let mut named = Error::of(error.code(), &"plugin failed", &parts).with_errno(error.errno());
         let Buffers { foreign_error, foreign_text, .. } = self.session.work();
         match decode::error_object(foreign_error, foreign_text) {
             Ok((code, msg, details)) if error.foreign => {
-                named.code = Code(code);
-                put_str(msg, &mut named);
+                named = named.as_code(Code(code));
+                put_str(msg, &mut named.more());
                 if !details.is_empty() {
-                    put!(&mut named.details, "; ");
-                    put_str(details, &mut named);
+                    put!(&mut named.more(), "; ");
+                    put_str(details, &mut named.more());
                 }
             }
-            _ => put!(&mut named.details, error),
+            _ => put!(&mut named.more(), error),
         }
         named
     }
 }
 
-fn put_str(text: Str<'_>, error: &mut Error) {
+fn put_str(text: Str<'_>, out: &mut dyn Sink) {
     for character in text.chars() {
-        if error.details.push(character).is_err() {
-            return;
-        }
+        let mut bytes = [0u8; 4];
+        out.text(character.encode_utf8(&mut bytes));
     }
 }

@@ -10,7 +10,6 @@ use crate::error::{Error, Failures, Result};
 use crate::json::Writer;
 use crate::limits;
 use crate::name::{IfName, is_identifier};
-use crate::put;
 use crate::version::Command;
 
 /// Attachments to keep: (container ID, interface name).
@@ -104,9 +103,10 @@ impl Chain<'_, '_> {
             }
             let stale = info.attachment(self.attachment);
             failures.note(self.del_cached(&stale, &path, &content, calls).map_err(|error| {
-                let mut named = Error::new(error.code, "failed to delete stale attachment");
-                put!(&mut named.details, stale.container_id, " ", stale.ifname, ": ", error.details);
-                named
+                let details = error.details();
+                error
+                    .as_phrase(&"failed to delete stale attachment")
+                    .with_details(&[&stale.container_id, &" ", &stale.ifname, &": ", &details])
             }));
         }
         if self.network.is_at_least((1, 1, 0))? {

@@ -6,7 +6,7 @@ use super::words::unquoted;
 use super::{Event, PluginCall};
 use crate::conf::decode_error;
 use crate::err;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::json::raw::{Elements, member};
 use crate::json::{self, Key, Kind, Limit};
 use crate::limits;
@@ -29,7 +29,7 @@ pub fn check_order(network: &Network<'_>, registry: &[&'static dyn Plugin]) -> R
     let Some(first) = network.plugins().first().filter(|first| is_chained(first.kind)) else {
         return Ok(());
     };
-    let mut error = err!(
+    let error = err!(
         CONFIG,
         "wrong order of plugins",
         "\"",
@@ -38,12 +38,12 @@ pub fn check_order(network: &Network<'_>, registry: &[&'static dyn Plugin]) -> R
     );
     let mains = network.plugins().iter().filter(|plugin| !is_chained(plugin.kind));
     if mains.clone().next().is_none() {
-        put!(&mut error.details, "one that makes an interface, such as bridge or ptp");
+        put!(&mut error.more(), "one that makes an interface, such as bridge or ptp");
     }
     let chained = network.plugins().iter().filter(|plugin| is_chained(plugin.kind));
     let mut separator = if mains.clone().next().is_none() { ", " } else { "" };
     for plugin in mains.chain(chained) {
-        put!(&mut error.details, separator, plugin.kind);
+        put!(&mut error.more(), separator, plugin.kind);
         separator = ", ";
     }
     Err(error)
@@ -99,14 +99,14 @@ impl Chain<'_, '_> {
             Err(error) if error.foreign => {
                 return match decode::error_object(foreign_error, text) {
                     Ok((_, msg, _)) if msg == "unknown CNI_COMMAND: VERSION" => Ok(version == "0.1.0"),
-                    _ => Err(Error { foreign: false, code: Code::DELEGATE, ..error }.with(&" does not answer VERSION")),
+                    _ => Err(error.own().as_code(Code::DELEGATE).with(&" does not answer VERSION")),
                 };
             }
             Err(error) => return Err(error),
         };
         let raw = foreign_raw.get(..length).unwrap_or_default();
         let document = json::scan(raw, VERSION_KEYS, text)
-            .map_err(|fault| decode_error("plugin's VERSION reply unreadable", &fault))?;
+            .map_err(|fault| decode_error(&"plugin's VERSION reply unreadable", &fault))?;
         let reply = document.canonical();
         let is = |value: &str, wanted: &str| unquoted(value) == Some(wanted);
         Ok(match member(reply, "supportedVersions") {

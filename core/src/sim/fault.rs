@@ -81,9 +81,8 @@ impl<'b> FaultBackend<'b> {
     }
 
     fn error(&self, verb: &'static str) -> Error {
-        let mut error = err!(KERNEL, "injected fault", verb, " (operation ", self.faults.at.unwrap_or(0), ")").as_code(self.faults.code);
-        error.errno = self.faults.errno;
-        error
+        let error = err!(KERNEL, "injected fault", verb, " (operation ", self.faults.at.unwrap_or(0), ")").as_code(self.faults.code);
+        error.with_errno(self.faults.errno)
     }
 
     /// Counts one operation; whether it is the one.

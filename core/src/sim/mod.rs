@@ -164,9 +164,7 @@ impl Default for SimBackend {
 
 /// A kernel's refusal: code 101 with this error number.
 pub(crate) fn refused(errno: i32, why: &'static str) -> Error {
-    let mut error = err!(KERNEL, "kernel refused", why, " (errno ", errno, ")");
-    error.errno = errno;
-    error
+    err!(KERNEL, "kernel refused", why, " (errno ", errno, ")").with_errno(errno)
 }
 
 /// A capacity of the model itself is used up.
@@ -176,9 +174,7 @@ pub(crate) fn full(what: &'static str, allowed: usize) -> Error {
 
 /// Somebody else holds it: code 103 with `EEXIST`.
 pub(crate) fn taken(what: &'static str) -> Error {
-    let mut error = err!(CONFLICT, "already taken", what);
-    error.errno = EEXIST;
-    error
+    err!(CONFLICT, "already taken", what).with_errno(EEXIST)
 }
 
 /// Pushes, or says which capacity of the model is too small.

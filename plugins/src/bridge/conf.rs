@@ -111,7 +111,7 @@ impl Conf {
             IfName::of("cni0")
         } else {
             let text = wire.bridge.plain().unwrap_or("/");
-            IfName::new(text).map_err(|error| err!(CONFIG, "invalid bridge name", "\"", wire.bridge.canonical(), "\": ", error.msg))?
+            IfName::new(text).map_err(|error| err!(CONFIG, "invalid bridge name", "\"", wire.bridge.canonical(), "\": ", error.msg()))?
         };
         Ok(Conf {
             bridge,

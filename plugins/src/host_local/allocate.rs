@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use picocni_core::err;
-use picocni_core::error::{Code, Error, Result};
+use picocni_core::error::{Code, Error, Phrase, Result};
 use picocni_core::ipam::{AllocationError, Candidate, RangeSet, Search};
 use picocni_core::limits::{self, BITMAP_WORDS, RANGE_SETS};
 use picocni_core::net::{Cidr, parse_ip};
@@ -53,9 +53,9 @@ pub(super) fn allocate(
     if requested.is_empty() {
         return Ok(());
     }
-    let mut error = err!(CONFIG, "failed to allocate all requested IPs");
+    let error = err!(CONFIG, "failed to allocate all requested IPs");
     for (at, ip) in requested.iter().enumerate() {
-        put!(&mut error.details, if at > 0 { "," } else { "" }, *ip);
+        put!(&mut error.more(), if at > 0 { "," } else { "" }, *ip);
     }
     Err(error.with(&" in none of the ranges"))
 }
@@ -118,27 +118,19 @@ fn next(
 }
 
 fn refused(error: &AllocationError<'_>) -> Error {
-    let msg = match error {
-        AllocationError::NotInSet(..) => "requested address is in no range",
-        AllocationError::IsGateway(_) => "requested address is the gateway",
-        AllocationError::NotAvailable(..) => "requested address is not available",
-        AllocationError::Exhausted(_) => "no IP addresses available in range set",
+    let (code, msg): (Code, Phrase) = match error {
+        AllocationError::NotInSet(..) => (Code::CONFIG, &"requested address is in no range"),
+        AllocationError::IsGateway(_) => (Code::CONFIG, &"requested address is the gateway"),
+        AllocationError::NotAvailable(..) => (Code::CONFLICT, &"requested address is not available"),
+        AllocationError::Exhausted(_) => (Code::EXHAUSTED, &"no IP addresses available in range set"),
     };
-    let code = match error {
-        AllocationError::NotInSet(..) | AllocationError::IsGateway(_) => Code::CONFIG,
-        AllocationError::NotAvailable(..) => Code::CONFLICT,
-        AllocationError::Exhausted(_) => Code::EXHAUSTED,
-    };
-    let mut refused = Error::new(code, msg);
-    put!(&mut refused.details, Shown(error));
-    refused
+    Error::of(code, msg, &[&Shown(error)])
 }
 
 /// Puts the range's number before an error's details.
-fn in_range(at: usize, mut error: Error) -> Error {
-    let details = core::mem::take(&mut error.details);
-    put!(&mut error.details, "failed to allocate for range ", at, ": ", details);
-    error
+fn in_range(at: usize, error: Error) -> Error {
+    let details = error.details();
+    error.with_details(&[&"failed to allocate for range ", &at, &": ", &details])
 }
 
 fn reserve(at: usize, candidate: &Candidate, call: &Call<'_>, store: &Store, session: &mut Session<'_>) -> Result<()> {

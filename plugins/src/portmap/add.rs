@@ -177,7 +177,7 @@ impl<'t> Rules<'t> {
     /// what stands in its way is removed and the batch is sent once more.
     fn apply(&self, session: &mut Session<'_>) -> Result<()> {
         match session.apply(&self.plan) {
-            Err(error) if error.code == Code::CONFLICT => {}
+            Err(error) if error.code() == Code::CONFLICT => {}
             outcome => return outcome,
         }
         let mut leftovers = Removals::new();

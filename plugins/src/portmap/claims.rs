@@ -129,17 +129,17 @@ fn settle(session: &mut Session<'_>, port: &PublishedPort, claim: &Claim, own: &
 }
 
 fn taken(port: &PublishedPort, claim: &Claim, holder: &Tag) -> Error {
-    let mut error = err!(CONFLICT, "host port is taken", port.protocol.as_str(), " port ", port.host_port);
+    let error = err!(CONFLICT, "host port is taken", port.protocol.as_str(), " port ", port.host_port);
     match claim.key.as_str() {
-        "any4" => put!(&mut error.details, " on every IPv4 address"),
-        "any6" => put!(&mut error.details, " on every IPv6 address"),
-        address => put!(&mut error.details, " on ", address),
+        "any4" => put!(&mut error.more(), " on every IPv4 address"),
+        "any6" => put!(&mut error.more(), " on every IPv6 address"),
+        address => put!(&mut error.more(), " on ", address),
     }
     match holder.parts() {
         Some((network, container, ifname)) => {
-            put!(&mut error.details, " is held by container ", container, ", network ", network, ", interface ", ifname);
+            put!(&mut error.more(), " is held by container ", container, ", network ", network, ", interface ", ifname);
         }
-        None => put!(&mut error.details, " is held by ", *holder),
+        None => put!(&mut error.more(), " is held by ", *holder),
     }
     error.with(&"; choose another hostPort or hostIP, or remove that container")
 }

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use picocni_core::conf::{COMMON_LEN, with_common};
 use picocni_core::err;
-use picocni_core::error::{Error, Result};
+use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::json::{Key, Kind, Limit, Str};
 use picocni_core::limits;
 use picocni_core::net::parse_ip;
@@ -210,18 +210,16 @@ impl Wire<'_> {
 impl WireMapping<'_> {
     fn read(&self) -> Result<Mapping> {
         Ok(Mapping {
-            container_port: port(self.container_port, "Invalid container port number")?,
-            host_port: port(self.host_port, "Invalid host port number")?,
+            container_port: port(self.container_port, &"Invalid container port number")?,
+            host_port: port(self.host_port, &"Invalid host port number")?,
             protocol: protocol(self.protocol)?,
             host: HostAddress::read(self.host_ip)?,
         })
     }
 }
 
-fn port(number: i64, msg: &'static str) -> Result<u16> {
-    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
-        Error::new(picocni_core::error::Code::CONFIG, msg).with(&number).with(&" (1 to 65535)")
-    })
+fn port(number: i64, msg: Phrase) -> Result<u16> {
+    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| err!(CONFIG, msg, number, " (1 to 65535)"))
 }
 
 /// An absent protocol is TCP, which every runtime means by it.

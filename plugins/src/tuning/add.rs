@@ -16,11 +16,7 @@ use super::conf::Conf;
 use super::{single_attributes, sysctl};
 
 /// Everything that can be refused is looked at before the first change.
-pub(super) fn add(
-    call: &Call<'_>,
-    session: &mut Session<'_>,
-    result: &mut AddResult,
-) -> Result<()> {
+pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
     let conf = Conf::read(call)?;
     sysctl::check_allowed(&conf.sysctls, session)?;
     let prev = call.required_prev()?;
@@ -28,11 +24,7 @@ pub(super) fn add(
         sysctl::path(*key, &call.env.ifname)?;
         sysctl::value(*value)?;
     }
-    let link = if conf.changes_link() {
-        Some(container_link(call, session)?)
-    } else {
-        None
-    };
+    let link = if conf.changes_link() { Some(container_link(call, session)?) } else { None };
     write_sysctls(&conf, call, session)?;
     if let Some(link) = &link {
         set_link(&conf, link, call, session)?;
@@ -44,15 +36,10 @@ pub(super) fn add(
 
 fn container_link(call: &Call<'_>, session: &mut Session<'_>) -> Result<Link> {
     let ifname = call.env.ifname;
-    session.backend.link(Ns::Sandbox, &ifname)?.ok_or_else(|| {
-        err!(
-            KERNEL,
-            "container interface is missing",
-            ifname,
-            " is not in ",
-            call.env.netns
-        )
-    })
+    session
+        .backend
+        .link(Ns::Sandbox, &ifname)?
+        .ok_or_else(|| err!(KERNEL, "container interface is missing", ifname, " is not in ", call.env.netns))
 }
 
 fn write_sysctls(conf: &Conf<'_>, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
@@ -73,32 +60,18 @@ fn write_sysctls(conf: &Conf<'_>, call: &Call<'_>, session: &mut Session<'_>) ->
 }
 
 /// The backup is there before the first attribute is changed.
-fn set_link(
-    conf: &Conf<'_>,
-    link: &Link,
-    call: &Call<'_>,
-    session: &mut Session<'_>,
-) -> Result<()> {
+fn set_link(conf: &Conf<'_>, link: &Link, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let owner = call.owner();
-    let path =
-        backup::path(conf.data_dir, &owner).ok_or_else(|| Error::limit("PATH", limits::PATH))?;
+    let path = backup::path(conf.data_dir, &owner).ok_or_else(|| Error::limit("PATH", limits::PATH))?;
     let mut content = [0u8; backup::FILE];
     let mut plan = Plan::new();
     if needs_backup(&path, call, session)? {
         let length = backup::write(link, &conf.set, &owner.tag(), &mut content)?;
         let content = content.get(..length).unwrap_or_default();
-        plan.change(Change::WriteFile {
-            path: &path,
-            content,
-        })?;
+        plan.change(Change::WriteFile { path: &path, content })?;
     }
     for set in single_attributes(&conf.set) {
-        plan.change(Change::SetLink {
-            ns: Ns::Sandbox,
-            link: LinkId::Index(link.index),
-            set,
-            undo: Undo::Restore,
-        })?;
+        plan.change(Change::SetLink { ns: Ns::Sandbox, link: LinkId::Index(link.index), set, undo: Undo::Restore })?;
     }
     session.apply(&plan)
 }
@@ -127,11 +100,7 @@ fn needs_backup(path: &str, call: &Call<'_>, session: &mut Session<'_>) -> Resul
 /// the reference plugin has it; the MTU, which only spec 1.1.0 reports, to the
 /// container's.
 fn report(conf: &Conf<'_>, call: &Call<'_>, result: &mut AddResult) {
-    for interface in result
-        .interfaces
-        .iter_mut()
-        .filter(|i| i.name == call.env.ifname.as_str())
-    {
+    for interface in result.interfaces.iter_mut().filter(|i| i.name == call.env.ifname.as_str()) {
         if !conf.mac_text.is_empty() {
             interface.mac.clear();
             put!(&mut interface.mac, conf.mac_text);

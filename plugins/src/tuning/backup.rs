@@ -73,9 +73,7 @@ impl Backup {
     pub(super) fn is_of(&self, owner: &Owner<'_>) -> bool {
         let Some(tag) = &self.tag else { return true };
         match tag.parts() {
-            Some((_, container, ifname)) => {
-                container == owner.container && ifname == owner.ifname.as_str()
-            }
+            Some((_, container, ifname)) => container == owner.container && ifname == owner.ifname.as_str(),
             None => *tag == owner.tag(),
         }
     }
@@ -83,8 +81,7 @@ impl Backup {
 
 /// The path of an attachment's backup; `None` when no file can have such a name.
 pub(super) fn path(dir: &str, owner: &Owner<'_>) -> Option<Path> {
-    let name: heapless::String<FILE_NAME> =
-        fits(&[&owner.container, &"_", &owner.ifname, &SUFFIX])?;
+    let name: heapless::String<FILE_NAME> = fits(&[&owner.container, &"_", &owner.ifname, &SUFFIX])?;
     path_of(dir, &name)
 }
 
@@ -127,17 +124,11 @@ fn parse(raw: &[u8]) -> Option<Backup> {
 ///
 /// # Errors
 /// Code 100.
-pub(super) fn write(
-    link: &Link,
-    set: &LinkChange<'_>,
-    tag: &Tag,
-    out: &mut [u8; FILE],
-) -> Result<usize> {
+pub(super) fn write(link: &Link, set: &LinkChange<'_>, tag: &Tag, out: &mut [u8; FILE]) -> Result<usize> {
     let mut writer = Writer::new(out);
     writer.begin_object();
     if set.mac.is_some() {
-        let mac: heapless::String<{ limits::MAC_TEXT }> =
-            fits(&[&link.mac as &dyn Put]).unwrap_or_default();
+        let mac: heapless::String<{ limits::MAC_TEXT }> = fits(&[&link.mac as &dyn Put]).unwrap_or_default();
         writer.key("mac").str(&mac);
     }
     if set.promisc.is_some() {
@@ -153,7 +144,5 @@ pub(super) fn write(
         writer.key("txQLen").uint(u64::from(link.txqlen));
     }
     writer.key("picocni").str(tag.as_str()).end_object();
-    writer
-        .finish()
-        .map_err(|_| Error::limit("STATE_FILE", FILE))
+    writer.finish().map_err(|_| Error::limit("STATE_FILE", FILE))
 }

@@ -60,8 +60,5 @@ fn same<T: Put + PartialEq>(key: &'static str, found: &T, wanted: Option<&T>) ->
 
 #[cold]
 fn differs(key: &'static str, found: &dyn Put, wanted: &dyn Put) -> Error {
-    err!(CHANGED, "tuned attribute has changed", key, " is ")
-        .with(found)
-        .with(&", configured is ")
-        .with(wanted)
+    err!(CHANGED, "tuned attribute has changed", key, " is ").with(found).with(&", configured is ").with(wanted)
 }

@@ -23,10 +23,7 @@ const PROMISC: Key = Key::bool("promisc");
 const MTU: Key = Key::int("mtu", i32::MIN as i64, i32::MAX as i64);
 const TXQLEN: Key = Key::int("txQLen", i32::MIN as i64, i32::MAX as i64);
 const ALLMULTI: Key = Key::bool("allmulti");
-const ARGS_KEYS: &[Key] = &[Key::object(
-    "cni",
-    &[SYSCTL, MAC, PROMISC, MTU, TXQLEN, ALLMULTI],
-)];
+const ARGS_KEYS: &[Key] = &[Key::object("cni", &[SYSCTL, MAC, PROMISC, MTU, TXQLEN, ALLMULTI])];
 
 const OWN: [Key; 9] = [
     SYSCTL,
@@ -67,9 +64,7 @@ struct Settings<'a>(Wire<'a>);
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Settings<'a> {
     #[inline(never)]
-    fn deserialize<D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> core::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
         Wire::deserialize(deserializer).map(Settings)
     }
 }
@@ -125,9 +120,7 @@ impl<'a> Conf<'a> {
         let mac_text = mac_text(call, &[own.mac, runtime.mac, args.mac])?;
         let mut sysctls = own.sysctl;
         for (key, value) in &args.sysctl {
-            sysctls
-                .set(*key, *value)
-                .ok_or_else(|| Error::limit("SYSCTLS", limits::SYSCTLS))?;
+            sysctls.set(*key, *value).ok_or_else(|| Error::limit("SYSCTLS", limits::SYSCTLS))?;
         }
         Ok(Conf {
             sysctls,
@@ -164,24 +157,14 @@ fn checked_dir(dir: Str<'_>) -> Result<&str> {
     if dir.is_empty() {
         return Ok(DEFAULT_DATA_DIR);
     }
-    dir.plain()
-        .filter(|dir| dir.starts_with('/'))
-        .ok_or_else(|| {
-            err!(
-                CONFIG,
-                "invalid path",
-                "\"dataDir\" is \"",
-                dir.canonical(),
-                "\", expected an absolute path"
-            )
-        })
+    dir.plain().filter(|dir| dir.starts_with('/')).ok_or_else(|| {
+        err!(CONFIG, "invalid path", "\"dataDir\" is \"", dir.canonical(), "\", expected an absolute path")
+    })
 }
 
 /// Weakest first: config, CNI_ARGS, `runtimeConfig`, `args.cni`.
 fn mac_text<'a>(call: &Call<'a>, [config, runtime, args]: &[Str<'a>; 3]) -> Result<&'a str> {
-    let env = Args::parse(call.env.args, &["MAC"])?
-        .get("MAC")
-        .unwrap_or("");
+    let env = Args::parse(call.env.args, &["MAC"])?.get("MAC").unwrap_or("");
     let strongest = [args, runtime].into_iter().find(|mac| !mac.is_empty());
     let text = match strongest {
         None if !env.is_empty() => return Ok(env),
@@ -199,26 +182,12 @@ fn mac(text: &str) -> Result<Option<Mac>> {
 
 #[cold]
 fn invalid_mac(text: &str) -> Error {
-    err!(
-        CONFIG,
-        "invalid MAC address",
-        "\"",
-        text,
-        "\", expected like 02:00:00:00:00:01"
-    )
+    err!(CONFIG, "invalid MAC address", "\"", text, "\", expected like 02:00:00:00:00:01")
 }
 
 fn number(key: &'static str, value: Option<i32>) -> Result<Option<u32>> {
     let Some(value) = value else { return Ok(None) };
-    u32::try_from(value).map(Some).map_err(|_| {
-        err!(
-            CONFIG,
-            "invalid number",
-            "\"",
-            key,
-            "\" is ",
-            value,
-            ", expected 0 or more"
-        )
-    })
+    u32::try_from(value)
+        .map(Some)
+        .map_err(|_| err!(CONFIG, "invalid number", "\"", key, "\" is ", value, ", expected 0 or more"))
 }

@@ -38,11 +38,7 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
 fn restore(backup: &Backup, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let mut plan = Plan::new();
     for set in single_attributes(&backup.saved) {
-        plan.remove(Removal::ResetLink {
-            ns: Ns::Sandbox,
-            link: LinkId::Name(call.env.ifname),
-            set,
-        })?;
+        plan.remove(Removal::ResetLink { ns: Ns::Sandbox, link: LinkId::Name(call.env.ifname), set })?;
     }
     session.remove(&plan)
 }
@@ -76,11 +72,7 @@ pub(super) fn gc(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
 
 /// The first names of backups that sort after `after`. By order and not by
 /// position: what stays is seen once, whatever is removed meanwhile.
-fn names_after(
-    session: &mut Session<'_>,
-    dir: &str,
-    after: &str,
-) -> Result<heapless::Vec<Name, SLICE>> {
+fn names_after(session: &mut Session<'_>, dir: &str, after: &str) -> Result<heapless::Vec<Name, SLICE>> {
     let mut first: heapless::Vec<Name, SLICE> = heapless::Vec::new();
     session.backend.list(dir, &mut |name| {
         if name <= after || !name.ends_with(backup::SUFFIX) {

@@ -34,12 +34,7 @@ impl Plugin for Tuning {
         true
     }
 
-    fn add(
-        &self,
-        call: &Call<'_>,
-        session: &mut Session<'_>,
-        result: &mut AddResult,
-    ) -> Result<()> {
+    fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
         add::add(call, session, result)
     }
 
@@ -66,26 +61,11 @@ impl Plugin for Tuning {
 fn single_attributes(set: &LinkChange<'_>) -> impl Iterator<Item = LinkChange<'static>> {
     let none = LinkChange::default();
     [
-        set.mac.map(|mac| LinkChange {
-            mac: Some(mac),
-            ..none
-        }),
-        set.promisc.map(|promisc| LinkChange {
-            promisc: Some(promisc),
-            ..none
-        }),
-        set.mtu.map(|mtu| LinkChange {
-            mtu: Some(mtu),
-            ..none
-        }),
-        set.allmulti.map(|allmulti| LinkChange {
-            allmulti: Some(allmulti),
-            ..none
-        }),
-        set.txqlen.map(|txqlen| LinkChange {
-            txqlen: Some(txqlen),
-            ..none
-        }),
+        set.mac.map(|mac| LinkChange { mac: Some(mac), ..none }),
+        set.promisc.map(|promisc| LinkChange { promisc: Some(promisc), ..none }),
+        set.mtu.map(|mtu| LinkChange { mtu: Some(mtu), ..none }),
+        set.allmulti.map(|allmulti| LinkChange { allmulti: Some(allmulti), ..none }),
+        set.txqlen.map(|txqlen| LinkChange { txqlen: Some(txqlen), ..none }),
     ]
     .into_iter()
     .flatten()

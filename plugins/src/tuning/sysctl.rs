@@ -44,9 +44,7 @@ impl<'s, 'a> IntoIterator for &'s Sysctls<'a> {
 }
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Sysctls<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> core::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
         struct Visitor;
         impl<'de> serde::de::Visitor<'de> for Visitor {
             type Value = Sysctls<'de>;
@@ -62,9 +60,7 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Sysctls<'a> {
                 let mut sysctls = Sysctls::default();
                 while let Some(key) = map.next_key()? {
                     let value = map.next_value()?;
-                    sysctls
-                        .set(key, value)
-                        .ok_or_else(|| serde::de::Error::custom("SYSCTLS"))?;
+                    sysctls.set(key, value).ok_or_else(|| serde::de::Error::custom("SYSCTLS"))?;
                 }
                 Ok(sysctls)
             }
@@ -82,9 +78,7 @@ pub(super) fn path(key: Str<'_>, ifname: &IfName) -> Result<Path> {
     let too_long = || Error::limit("SYSCTL_KEY", limits::SYSCTL_KEY);
     let mut slashed = Path::new();
     for c in key.chars() {
-        slashed
-            .push(if c == '.' { '/' } else { c })
-            .map_err(|_| too_long())?;
+        slashed.push(if c == '.' { '/' } else { c }).map_err(|_| too_long())?;
     }
     let mut named = Path::new();
     match around_ifname(&slashed) {
@@ -95,10 +89,7 @@ pub(super) fn path(key: Str<'_>, ifname: &IfName) -> Result<Path> {
     let mut is_valid = !named.bytes().any(|byte| byte.is_ascii_control());
     // Nothing here can be longer than `named`.
     let mut between = "";
-    for part in named
-        .split(is_slash)
-        .filter(|part| !part.is_empty() && *part != ".")
-    {
+    for part in named.split(is_slash).filter(|part| !part.is_empty() && *part != ".") {
         is_valid &= part != "..";
         put!(&mut clean, between, part);
         between = "/";
@@ -106,13 +97,7 @@ pub(super) fn path(key: Str<'_>, ifname: &IfName) -> Result<Path> {
     if is_valid && clean.starts_with("net/") {
         return Ok(clean);
     }
-    Err(err!(
-        CONFIG,
-        "invalid net sysctl key",
-        "\"",
-        key.canonical(),
-        "\" is not below /proc/sys/net"
-    ))
+    Err(err!(CONFIG, "invalid net sysctl key", "\"", key.canonical(), "\" is not below /proc/sys/net"))
 }
 
 // By function: splitting at a `char` keeps a slice panic in small builds.
@@ -138,16 +123,14 @@ fn around_ifname(text: &str) -> Option<(&str, &str)> {
 /// Code 100.
 pub(super) fn value(text: Str<'_>) -> Result<heapless::String<{ limits::SYSCTL_VALUE }>> {
     let mut value = heapless::String::new();
-    text.decode_into(&mut value)
-        .map_err(|_| Error::limit("SYSCTL_VALUE", limits::SYSCTL_VALUE))?;
+    text.decode_into(&mut value).map_err(|_| Error::limit("SYSCTL_VALUE", limits::SYSCTL_VALUE))?;
     Ok(value)
 }
 
 /// Whether the kernel's value is the configured one. The kernel writes lists
 /// with tabs where spaces were written, so runs of white space are one.
 pub(super) fn is_same(left: &str, right: &str) -> bool {
-    left.split_ascii_whitespace()
-        .eq(right.split_ascii_whitespace())
+    left.split_ascii_whitespace().eq(right.split_ascii_whitespace())
 }
 
 /// Every key, as the config spells it, matches a line of the node's allowlist,
@@ -164,23 +147,14 @@ pub(super) fn check_allowed(sysctls: &Sysctls<'_>, session: &mut Session<'_>) ->
     let Some(length) = session.backend.read_file(ALLOWLIST, &mut bytes)? else {
         return Ok(());
     };
-    let bytes = bytes.get(..length).ok_or_else(|| {
-        Error::limit("STATE_FILE", limits::STATE_FILE)
-            .with(&" bytes of ")
-            .with(&ALLOWLIST)
-    })?;
-    let text = core::str::from_utf8(bytes).map_err(|_| {
-        err!(
-            CONFIG,
-            "invalid sysctl allowlist",
-            ALLOWLIST,
-            " is not UTF-8"
-        )
-    })?;
+    let bytes = bytes
+        .get(..length)
+        .ok_or_else(|| Error::limit("STATE_FILE", limits::STATE_FILE).with(&" bytes of ").with(&ALLOWLIST))?;
+    let text = core::str::from_utf8(bytes)
+        .map_err(|_| err!(CONFIG, "invalid sysctl allowlist", ALLOWLIST, " is not UTF-8"))?;
     for (key, _) in sysctls {
         let mut spelt = Path::new();
-        key.decode_into(&mut spelt)
-            .map_err(|_| Error::limit("SYSCTL_KEY", limits::SYSCTL_KEY))?;
+        key.decode_into(&mut spelt).map_err(|_| Error::limit("SYSCTL_KEY", limits::SYSCTL_KEY))?;
         match allowlist::check(text, &spelt) {
             Ok(true) => {}
             Ok(false) => return Err(not_allowed(&spelt, text)),
@@ -204,7 +178,7 @@ pub(super) fn check_allowed(sysctls: &Sysctls<'_>, session: &mut Session<'_>) ->
 
 #[cold]
 fn not_allowed(key: &str, text: &str) -> Error {
-    let mut error = err!(
+    let error = err!(
         CONFIG,
         "sysctl is not allowed",
         "Sysctl ",
@@ -212,12 +186,8 @@ fn not_allowed(key: &str, text: &str) -> Error {
         " is not allowed. Only the following sysctls are allowed: ["
     );
     let mut between = "";
-    for line in text
-        .split(is_line_feed)
-        .map(str::trim_ascii)
-        .filter(|line| !line.is_empty())
-    {
-        put!(&mut error.details, between, line);
+    for line in text.split(is_line_feed).map(str::trim_ascii).filter(|line| !line.is_empty()) {
+        put!(&mut error.more(), between, line);
         between = " ";
     }
     error.with(&"]")

@@ -66,9 +66,7 @@ impl Answer {
 
     /// The error, which must have this code.
     fn error(self, code: u32) -> String {
-        let Answer::Error(text) = self else {
-            panic!("succeeded: {self:?}")
-        };
+        let Answer::Error(text) = self else { panic!("succeeded: {self:?}") };
         assert!(text.contains(&format!("\"code\":{code},")), "{text}");
         text
     }
@@ -83,22 +81,10 @@ fn config(keys: &str) -> String {
 fn arrange(sim: &mut SimBackend) {
     sim.add_sandbox(NETNS).unwrap();
     sim.open_sandbox(NETNS).unwrap();
-    sim.add_link(Ns::Sandbox, "eth0", LinkKind::Veth, OLD_MAC)
-        .unwrap();
-    let set = LinkChange {
-        mtu: Some(1500),
-        txqlen: Some(1000),
-        up: Some(true),
-        ..LinkChange::default()
-    };
+    sim.add_link(Ns::Sandbox, "eth0", LinkKind::Veth, OLD_MAC).unwrap();
+    let set = LinkChange { mtu: Some(1500), txqlen: Some(1000), up: Some(true), ..LinkChange::default() };
     let link = LinkId::Name(IfName::of("eth0"));
-    sim.arrange(&[Change::SetLink {
-        ns: Ns::Sandbox,
-        link,
-        set,
-        undo: Undo::WithLink,
-    }])
-    .unwrap();
+    sim.arrange(&[Change::SetLink { ns: Ns::Sandbox, link, set, undo: Undo::WithLink }]).unwrap();
     sim.end_process();
 }
 
@@ -106,13 +92,8 @@ fn arrange(sim: &mut SimBackend) {
 /// list of valid attachments over the stack several times: more than the 2 MiB
 /// of a test's thread.
 fn roomy<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let thread = std::thread::Builder::new()
-        .stack_size(16 << 20)
-        .spawn(work)
-        .unwrap();
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    let thread = std::thread::Builder::new().stack_size(16 << 20).spawn(work).unwrap();
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn boxed<T: Send + 'static>(make: fn() -> T) -> Box<T> {
@@ -123,12 +104,7 @@ impl Host {
     fn new() -> Self {
         let mut sim = boxed(SimBackend::new);
         arrange(&mut sim);
-        Host {
-            sim,
-            work: boxed(Workspace::new),
-            memory: boxed(CallMemory::new),
-            args: "",
-        }
+        Host { sim, work: boxed(Workspace::new), memory: boxed(CallMemory::new), args: "" }
     }
 
     /// One process of the plugin.
@@ -149,14 +125,8 @@ impl Host {
         self.work = boxed(Workspace::new);
         let mut out = [0u8; 8192];
         let mut session = Session::new(&mut *self.sim, crate::REGISTRY, &mut self.work);
-        let reply = dispatch::serve(
-            &Tuning,
-            &env,
-            &mut || Ok(conf.as_bytes()),
-            &mut session,
-            &mut self.memory,
-            &mut out,
-        );
+        let reply =
+            dispatch::serve(&Tuning, &env, &mut || Ok(conf.as_bytes()), &mut session, &mut self.memory, &mut out);
         self.sim.end_process();
         let text = |length: usize| String::from_utf8(out[..length].to_vec()).unwrap();
         match reply {
@@ -172,53 +142,33 @@ impl Host {
 
     fn link(&mut self) -> Link {
         self.sim.open_sandbox(NETNS).unwrap();
-        self.sim
-            .link(Ns::Sandbox, &IfName::of("eth0"))
-            .unwrap()
-            .unwrap()
+        self.sim.link(Ns::Sandbox, &IfName::of("eth0")).unwrap().unwrap()
     }
 
     fn set(&mut self, set: LinkChange<'static>) {
         self.sim.open_sandbox(NETNS).unwrap();
         let link = LinkId::Name(IfName::of("eth0"));
-        self.sim
-            .arrange(&[Change::SetLink {
-                ns: Ns::Sandbox,
-                link,
-                set,
-                undo: Undo::WithLink,
-            }])
-            .unwrap();
+        self.sim.arrange(&[Change::SetLink { ns: Ns::Sandbox, link, set, undo: Undo::WithLink }]).unwrap();
     }
 
     fn sysctl(&mut self, key: &str) -> Option<String> {
         self.sim.open_sandbox(NETNS).unwrap();
         let mut value = heapless::String::new();
-        self.sim
-            .sysctl(Ns::Sandbox, key, &mut value)
-            .unwrap()
-            .then(|| value.as_str().to_string())
+        self.sim.sysctl(Ns::Sandbox, key, &mut value).unwrap().then(|| value.as_str().to_string())
     }
 
     fn file(&self, path: &str) -> Option<String> {
-        self.sim
-            .file(path)
-            .map(|content| String::from_utf8(content.to_vec()).unwrap())
+        self.sim.file(path).map(|content| String::from_utf8(content.to_vec()).unwrap())
     }
 }
 
 #[test]
 fn nothing_to_tune_hands_prev_result_on() {
     let mut host = Host::new();
-    host.sim
-        .set_file(ALLOWLIST, b"(?i)never read without sysctls\n")
-        .unwrap();
+    host.sim.set_file(ALLOWLIST, b"(?i)never read without sysctls\n").unwrap();
     let printed = host.add(r#""sysctl":{},"mtu":0,"promisc":false,"#).ok();
     assert!(printed.contains(r#""address":"10.1.0.5/24""#), "{printed}");
-    assert!(
-        printed.contains(r#""mac":"02:00:00:00:00:01""#),
-        "{printed}"
-    );
+    assert!(printed.contains(r#""mac":"02:00:00:00:00:01""#), "{printed}");
     assert_eq!(host.file(BACKUP), None);
     assert_eq!(host.link().mtu, 1500);
     host.call("CHECK", &config("")).ok();
@@ -230,11 +180,7 @@ fn prev_result_is_required_by_add_and_check_only() {
     let mut host = Host::new();
     let bare = r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning","mtu":1400}"#;
     for command in ["ADD", "CHECK"] {
-        assert!(
-            host.call(command, bare)
-                .error(7)
-                .contains("Required prevResult missing")
-        );
+        assert!(host.call(command, bare).error(7).contains("Required prevResult missing"));
     }
     assert_eq!(host.link().mtu, 1500);
     host.call("DEL", bare).ok();
@@ -246,8 +192,7 @@ fn status_reads_the_config() {
     let mut host = Host::new();
     host.call("STATUS", &config(r#""mtu":1400,"#)).ok();
     host.call("STATUS", &config(r#""mtu":-1,"#)).error(7);
-    host.call("STATUS", &config(r#""mac":"nonsense","#))
-        .error(7);
+    host.call("STATUS", &config(r#""mac":"nonsense","#)).error(7);
 }
 
 #[test]
@@ -261,71 +206,31 @@ fn remove_stale_backups() {
     // More than one slice of stale ones, between others that stay.
     for at in 0..40 {
         let path = format!("/run/cni/tuning/dead{at}_eth0.json");
-        host.sim
-            .set_file(
-                &path,
-                tagged(&format!("picocni:net1:dead{at}:eth0")).as_bytes(),
-            )
-            .unwrap();
+        host.sim.set_file(&path, tagged(&format!("picocni:net1:dead{at}:eth0")).as_bytes()).unwrap();
         let path = format!("/run/cni/tuning/dead{at}_net.json");
-        host.sim
-            .set_file(
-                &path,
-                tagged(&format!("picocni:net2:dead{at}:net")).as_bytes(),
-            )
-            .unwrap();
+        host.sim.set_file(&path, tagged(&format!("picocni:net2:dead{at}:net")).as_bytes()).unwrap();
     }
-    host.sim
-        .set_file(
-            "/run/cni/tuning/live_eth0.json",
-            tagged("picocni:net1:live:eth0").as_bytes(),
-        )
-        .unwrap();
-    host.sim
-        .set_file("/run/cni/tuning/peer_eth0.json", br#"{"mtu":1500}"#)
-        .unwrap();
-    host.sim
-        .set_file("/run/cni/tuning/torn_eth0.json", b"")
-        .unwrap();
-    host.sim
-        .set_file(
-            "/run/cni/tuning/note.txt",
-            tagged("picocni:net1:dead:eth0").as_bytes(),
-        )
-        .unwrap();
+    host.sim.set_file("/run/cni/tuning/live_eth0.json", tagged("picocni:net1:live:eth0").as_bytes()).unwrap();
+    host.sim.set_file("/run/cni/tuning/peer_eth0.json", br#"{"mtu":1500}"#).unwrap();
+    host.sim.set_file("/run/cni/tuning/torn_eth0.json", b"").unwrap();
+    host.sim.set_file("/run/cni/tuning/note.txt", tagged("picocni:net1:dead:eth0").as_bytes()).unwrap();
     let names = |host: &mut Host| {
         let mut count = 0;
-        host.sim
-            .list("/run/cni/tuning", &mut |_| count += 1)
-            .unwrap();
+        host.sim.list("/run/cni/tuning", &mut |_| count += 1).unwrap();
         count
     };
     assert_eq!(names(&mut host), 84);
-    host.call_on(
-        "GC",
-        "",
-        r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning"}"#,
-    )
-    .ok();
+    host.call_on("GC", "", r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning"}"#).ok();
     assert_eq!(names(&mut host), 84, "an absent list is not an empty one");
     let valid = r#""cni.dev/valid-attachments":[{"containerID":"live","ifname":"eth0"}]"#;
-    host.call_on(
-        "GC",
-        "",
-        &format!(r#"{{"cniVersion":"1.1.0","name":"net1","type":"tuning",{valid}}}"#),
-    )
-    .ok();
+    host.call_on("GC", "", &format!(r#"{{"cniVersion":"1.1.0","name":"net1","type":"tuning",{valid}}}"#)).ok();
     assert_eq!(names(&mut host), 44);
     assert!(host.file("/run/cni/tuning/live_eth0.json").is_some());
     assert!(host.file("/run/cni/tuning/dead7_net.json").is_some());
     assert!(host.file("/run/cni/tuning/dead7_eth0.json").is_none());
-    host.call_on(
-        "GC",
-        "",
-        r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning","cni.dev/attachments":[]}"#,
-    )
-    .ok();
+    host.call_on("GC", "", r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning","cni.dev/attachments":[]}"#).ok();
     assert_eq!(host.file("/run/cni/tuning/live_eth0.json"), None);
-    let nowhere = r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning","cni.dev/attachments":[],"dataDir":"/no/such"}"#;
+    let nowhere =
+        r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning","cni.dev/attachments":[],"dataDir":"/no/such"}"#;
     host.call_on("GC", "", nowhere).ok();
 }

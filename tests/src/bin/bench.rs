@@ -30,11 +30,7 @@ fn main() -> ExitCode {
     };
     let figures = sandbox::run(|host| measure(host, &programs, runs));
     let well = figures.print();
-    if words.iter().any(|w| w == "--check") && !well {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    if words.iter().any(|w| w == "--check") && !well { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// The two freestanding programs that everything is compared with.
@@ -48,10 +44,7 @@ impl Programs {
         let out = paths::target_of("floor");
         std::fs::create_dir_all(&out).map_err(|e| e.to_string())?;
         let build = |name: &str| {
-            let (source, program) = (
-                paths::root().join(format!("tests/floor/{name}.rs")),
-                out.join(name),
-            );
+            let (source, program) = (paths::root().join(format!("tests/floor/{name}.rs")), out.join(name));
             let options = [
                 "--edition=2024",
                 "-Copt-level=2",
@@ -63,22 +56,11 @@ impl Programs {
                 "-Clink-arg=-nostdlib",
                 "-o",
             ];
-            let status = Command::new("rustc")
-                .args(options)
-                .arg(&program)
-                .arg(source)
-                .status()
-                .map_err(|e| e.to_string())?;
-            if status.success() {
-                Ok(program)
-            } else {
-                Err(format!("rustc ended with {status}"))
-            }
+            let status =
+                Command::new("rustc").args(options).arg(&program).arg(source).status().map_err(|e| e.to_string())?;
+            if status.success() { Ok(program) } else { Err(format!("rustc ended with {status}")) }
         };
-        Ok(Self {
-            noop: build("noop")?,
-            floor: build("floor")?,
-        })
+        Ok(Self { noop: build("noop")?, floor: build("floor")? })
     }
 }
 
@@ -117,11 +99,7 @@ impl Contender {
 
     /// bridge with host-local, as the floor does it: gateway address, one IPv4 address, default route.
     fn conf(&self) -> Value {
-        let subnet = if self.network == "ours" {
-            "10.97.0.0/16"
-        } else {
-            "10.98.0.0/16"
-        };
+        let subnet = if self.network == "ours" { "10.97.0.0/16" } else { "10.98.0.0/16" };
         json!({
             "cniVersion": "1.0.0", "name": self.network, "type": "bridge", "bridge": format!("br-{}", self.network),
             "isGateway": true, "ipam": {"type": "host-local", "subnet": subnet, "routes": [{"dst": "0.0.0.0/0"}]},
@@ -129,10 +107,7 @@ impl Contender {
     }
 
     fn call(&self, command: &str, plugin: &str, id: &str, netns: &Netns, conf: &Value) -> Prepared {
-        let (dir, netns) = (
-            self.dir.display().to_string(),
-            netns.path().display().to_string(),
-        );
+        let (dir, netns) = (self.dir.display().to_string(), netns.path().display().to_string());
         let environment = [
             ("PATH", PATH),
             ("CNI_COMMAND", command),
@@ -141,22 +116,12 @@ impl Contender {
             ("CNI_IFNAME", "eth0"),
             ("CNI_PATH", &dir),
         ];
-        Prepared::new(
-            &self.dir.join(plugin),
-            &[plugin],
-            &environment,
-            conf.to_string().as_bytes(),
-        )
+        Prepared::new(&self.dir.join(plugin), &[plugin], &environment, conf.to_string().as_bytes())
     }
 }
 
 fn well(run: Run, what: &str) -> Run {
-    assert_eq!(
-        run.code,
-        0,
-        "{what}: {}",
-        String::from_utf8_lossy(&run.stdout)
-    );
+    assert_eq!(run.code, 0, "{what}: {}", String::from_utf8_lossy(&run.stdout));
     run
 }
 
@@ -179,26 +144,14 @@ fn measure(host: &Sandbox, programs: &Programs, runs: usize) -> Figures {
         contenders.push(Contender::new("picocni", "ours", &Peer::picocni()));
     }
     contenders.extend(Peer::go().map(|go| Contender::new("go", "go", &go)));
-    let mut figures = Figures {
-        runs,
-        noop: Vec::new(),
-        floor_add: Vec::new(),
-        floor_del: Vec::new(),
-        contenders,
-    };
+    let mut figures = Figures { runs, noop: Vec::new(), floor_add: Vec::new(), floor_del: Vec::new(), contenders };
     // The first rounds make bridges and warm caches; they do not count.
     const WARM: usize = 3;
     for round in 0..runs + WARM {
         if round == WARM {
             figures.forget();
         }
-        figures.noop.push(
-            well(
-                Prepared::new(&programs.noop, &["noop"], &[], b"").run(),
-                "no-op",
-            )
-            .elapsed,
-        );
+        figures.noop.push(well(Prepared::new(&programs.noop, &["noop"], &[], b"").run(), "no-op").elapsed);
         floor(host, programs, round, &mut figures);
         for contender in &mut figures.contenders {
             single(host, contender, round);
@@ -208,68 +161,33 @@ fn measure(host: &Sandbox, programs: &Programs, runs: usize) -> Figures {
     for contender in &mut figures.contenders {
         let pod = host.pod(&format!("{}-inspected", contender.network));
         let conf = contender.conf();
-        contender.inspected = Some(
-            contender
-                .call("ADD", "bridge", "inspected", &pod, &conf)
-                .inspect(),
-        );
+        contender.inspected = Some(contender.call("ADD", "bridge", "inspected", &pod, &conf).inspect());
     }
     figures
 }
 
+// Pods stay until the end: taking a namespace apart keeps the kernel's network lock busy for tens of milliseconds, which
+// would count against whoever runs next.
+
 fn floor(host: &Sandbox, programs: &Programs, round: usize, figures: &mut Figures) {
     let pod = host.pod(&format!("floor-{round}"));
-    let (netns, lease) = (
-        pod.path().display().to_string(),
-        format!("/run/leases/10.99.0.{round}"),
-    );
+    let (netns, lease) = (pod.path().display().to_string(), format!("/run/leases/10.99.0.{round}"));
     let (link, last) = (format!("vf{round}"), (round + 2).to_string());
     let call = |command| {
-        Prepared::new(
-            &programs.floor,
-            &["floor", "br-floor", &netns, &lease, &link, &last, command],
-            &[],
-            b"",
-        )
+        Prepared::new(&programs.floor, &["floor", "br-floor", &netns, &lease, &link, &last, command], &[], b"")
     };
-    figures
-        .floor_add
-        .push(well(call("add").run(), "the floor's ADD").elapsed);
-    figures
-        .floor_del
-        .push(well(call("del").run(), "the floor's DEL").elapsed);
-    pod.remove();
+    figures.floor_add.push(well(call("add").run(), "the floor's ADD").elapsed);
+    figures.floor_del.push(well(call("del").run(), "the floor's DEL").elapsed);
 }
 
 fn single(host: &Sandbox, contender: &mut Contender, round: usize) {
     let id = format!("single-{round}");
     let pod = host.pod(&format!("{}-{id}", contender.network));
     let conf = contender.conf();
-    let run = contender
-        .call(
-            "VERSION",
-            "bridge",
-            &id,
-            &pod,
-            &json!({"cniVersion": "1.0.0"}),
-        )
-        .run();
+    let run = contender.call("VERSION", "bridge", &id, &pod, &json!({"cniVersion": "1.0.0"})).run();
     contender.version_call.push(well(run, "VERSION").elapsed);
-    contender.add.push(
-        well(
-            contender.call("ADD", "bridge", &id, &pod, &conf).run(),
-            "ADD",
-        )
-        .elapsed,
-    );
-    contender.del.push(
-        well(
-            contender.call("DEL", "bridge", &id, &pod, &conf).run(),
-            "DEL",
-        )
-        .elapsed,
-    );
-    pod.remove();
+    contender.add.push(well(contender.call("ADD", "bridge", &id, &pod, &conf).run(), "ADD").elapsed);
+    contender.del.push(well(contender.call("DEL", "bridge", &id, &pod, &conf).run(), "DEL").elapsed);
 }
 
 /// bridge, tuning and portmap one after the other, as a runtime calls them; the sum of the three processes.
@@ -278,10 +196,7 @@ fn chain(host: &Sandbox, contender: &mut Contender, round: usize) {
     let pod = host.pod(&format!("{}-{id}", contender.network));
     let plugins = [
         ("bridge", contender.conf()),
-        (
-            "tuning",
-            json!({"sysctl": {"net.ipv4.ip_unprivileged_port_start": "1000"}}),
-        ),
+        ("tuning", json!({"sysctl": {"net.ipv4.ip_unprivileged_port_start": "1000"}})),
         (
             "portmap",
             json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}}),
@@ -300,32 +215,21 @@ fn chain(host: &Sandbox, contender: &mut Contender, round: usize) {
     };
     for (plugin, conf) in &plugins {
         let conf = full(plugin, conf, &previous);
-        let run = well(
-            contender.call("ADD", plugin, &id, &pod, &conf).run(),
-            plugin,
-        );
+        let run = well(contender.call("ADD", plugin, &id, &pod, &conf).run(), plugin);
         total += run.elapsed;
         previous = result(&run);
     }
     for (plugin, conf) in plugins.iter().rev() {
-        well(
-            contender
-                .call("DEL", plugin, &id, &pod, &full(plugin, conf, &previous))
-                .run(),
-            plugin,
-        );
+        well(contender.call("DEL", plugin, &id, &pod, &full(plugin, conf, &previous)).run(), plugin);
     }
     contender.chain.push(total);
-    pod.remove();
 }
 
 /// The middle one, in milliseconds.
 fn median(times: &[Duration]) -> f64 {
     let mut times = times.to_vec();
     times.sort();
-    times
-        .get(times.len() / 2)
-        .map_or(f64::NAN, |t| t.as_secs_f64() * 1e3)
+    times.get(times.len() / 2).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3)
 }
 
 impl Figures {
@@ -334,39 +238,18 @@ impl Figures {
             times.clear();
         }
         for contender in &mut self.contenders {
-            for times in [
-                &mut contender.add,
-                &mut contender.del,
-                &mut contender.chain,
-                &mut contender.version_call,
-            ] {
+            for times in [&mut contender.add, &mut contender.del, &mut contender.chain, &mut contender.version_call] {
                 times.clear();
             }
         }
     }
 
     fn print(&self) -> bool {
-        println!(
-            "medians of {} interleaved runs, milliseconds, whole process",
-            self.runs
-        );
-        let (noop, add, del) = (
-            median(&self.noop),
-            median(&self.floor_add),
-            median(&self.floor_del),
-        );
-        println!(
-            "{:<10} {:>9} {:>9} {:>9} {:>9}",
-            "", "VERSION", "ADD", "DEL", "chain ADD"
-        );
-        println!(
-            "{:<10} {noop:>9.3} {:>9} {:>9} {:>9}",
-            "no-op", "-", "-", "-"
-        );
-        println!(
-            "{:<10} {:>9} {add:>9.3} {del:>9.3} {:>9}",
-            "floor", "-", "-"
-        );
+        println!("medians of {} interleaved runs, milliseconds, whole process", self.runs);
+        let (noop, add, del) = (median(&self.noop), median(&self.floor_add), median(&self.floor_del));
+        println!("{:<10} {:>9} {:>9} {:>9} {:>9}", "", "VERSION", "ADD", "DEL", "chain ADD");
+        println!("{:<10} {noop:>9.3} {:>9} {:>9} {:>9}", "no-op", "-", "-", "-");
+        println!("{:<10} {:>9} {add:>9.3} {del:>9.3} {:>9}", "floor", "-", "-");
         for c in &self.contenders {
             let times = [&c.version_call, &c.add, &c.del, &c.chain].map(|t| median(t));
             println!(
@@ -388,10 +271,7 @@ impl Figures {
             );
             let mut calls: Vec<(&String, &usize)> = seen.calls.iter().collect();
             calls.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-            let named: Vec<String> = calls
-                .iter()
-                .map(|(name, count)| format!("{name} {count}"))
-                .collect();
+            let named: Vec<String> = calls.iter().map(|(name, count)| format!("{name} {count}")).collect();
             println!("{:<10} {}", "", named.join(", "));
         }
         self.compare(noop, add, del)
@@ -406,75 +286,27 @@ impl Figures {
         };
         let go = self.contenders.iter().find(|c| c.network == "go");
         if go.is_none() {
-            println!(
-                "the Go plugins are not here (`tests/run bench` fetches them): nothing compared with them"
-            );
+            println!("the Go plugins are not here (`tests/run bench` fetches them): nothing compared with them");
             well = false;
         }
         let mut line = |what: &str, value: f64, table: &str, key: &str, at_most: bool| {
             let budget = budgets.get(table, key);
-            let kept = if at_most {
-                value <= budget
-            } else {
-                value >= budget
-            };
+            let kept = if at_most { value <= budget } else { value >= budget };
             let sign = if at_most { "at most" } else { "at least" };
-            println!(
-                "{what:<44} {value:>9.2}  {sign} {budget}{}",
-                if kept { "" } else { "  MISSED" }
-            );
+            println!("{what:<44} {value:>9.2}  {sign} {budget}{}", if kept { "" } else { "  MISSED" });
             well &= kept;
         };
         println!();
-        line(
-            "VERSION / no-op",
-            median(&ours.version_call) / noop,
-            "ratio",
-            "version_to_noop_max",
-            true,
-        );
-        line(
-            "ADD / floor",
-            median(&ours.add) / floor_add,
-            "ratio",
-            "add_to_floor_max",
-            true,
-        );
-        line(
-            "DEL - floor, ms",
-            median(&ours.del) - floor_del,
-            "time",
-            "del_outside_kernel_ms",
-            true,
-        );
+        line("VERSION / no-op", median(&ours.version_call) / noop, "ratio", "version_to_noop_max", true);
+        line("ADD / floor", median(&ours.add) / floor_add, "ratio", "add_to_floor_max", true);
+        line("DEL - floor, ms", median(&ours.del) - floor_del, "time", "del_outside_kernel_ms", true);
         if let Some(go) = go {
-            line(
-                "Go ADD / ADD",
-                median(&go.add) / median(&ours.add),
-                "ratio",
-                "go_add_to_add_min",
-                false,
-            );
-            line(
-                "Go chain / chain",
-                median(&go.chain) / median(&ours.chain),
-                "ratio",
-                "go_chain_to_chain_min",
-                false,
-            );
+            line("Go ADD / ADD", median(&go.add) / median(&ours.add), "ratio", "go_add_to_add_min", false);
+            line("Go chain / chain", median(&go.chain) / median(&ours.chain), "ratio", "go_chain_to_chain_min", false);
         }
         #[expect(clippy::cast_precision_loss, reason = "KiB of a process")]
-        let resident = ours
-            .inspected
-            .as_ref()
-            .map_or(f64::NAN, |i| i.rss_kib as f64);
-        line(
-            "resident at exit of an ADD, KiB",
-            resident,
-            "memory",
-            "add_rss_kib",
-            true,
-        );
+        let resident = ours.inspected.as_ref().map_or(f64::NAN, |i| i.rss_kib as f64);
+        line("resident at exit of an ADD, KiB", resident, "memory", "add_rss_kib", true);
         well
     }
 }

@@ -49,9 +49,7 @@ fn main() -> ExitCode {
         Some("long") => Mode::Long,
         Some("bench") => return bench(&words[1..], offline),
         Some(other) => {
-            eprintln!(
-                "tests/run: {other}? Known: quick, long, ci, bench, --offline; nothing for everything"
-            );
+            eprintln!("tests/run: {other}? Known: quick, long, ci, bench, --offline; nothing for everything");
             return ExitCode::from(2);
         }
     };
@@ -61,23 +59,15 @@ fn main() -> ExitCode {
         house_style(&mut run);
     }
     run.stage("unstripped", unstripped);
-    run.stage("unit", |run| {
-        run.command(&paths::root(), &["cargo", "test", "--quiet"], &[])
-    });
+    run.stage("unit", |run| run.command(&paths::root(), &["cargo", "test", "--quiet"], &[]));
     run.stage("build", |run| {
         let target = paths::target_of("tests");
-        tests(
-            run,
-            &["--no-run", "--quiet"],
-            &[("CARGO_TARGET_DIR", target.as_os_str())],
-        )
+        tests(run, &["--no-run", "--quiet"], &[("CARGO_TARGET_DIR", target.as_os_str())])
     });
     if mode > Mode::Quick {
         run.stage("packages", fetch);
     }
-    run.stage("end-to-end", |run| {
-        tests(run, &["--no-fail-fast", "--quiet"], &[])
-    });
+    run.stage("end-to-end", |run| tests(run, &["--no-fail-fast", "--quiet"], &[]));
     if mode > Mode::Quick {
         run.stage("peer", on_go_plugins);
         run.stage("fuzz-replay", |run| {
@@ -93,100 +83,46 @@ fn main() -> ExitCode {
         let seconds = if mode == Mode::Long { 60 } else { 5 };
         run.stage("fuzz", |run| fuzz(run, seconds));
     }
-    if run.finish() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if run.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Builds the binary and says how large it is, before anything else.
 fn sizes(run: &mut Runner) -> Result<(), String> {
-    run.command(
-        &paths::root(),
-        &["cargo", "build", "--release", "--quiet"],
-        &[],
-    )?;
+    run.command(&paths::root(), &["cargo", "build", "--release", "--quiet"], &[])?;
     let binary = paths::binary();
-    let bytes = fs::metadata(&binary)
-        .map_err(|e| format!("{}: {e}", binary.display()))?
-        .len();
+    let bytes = fs::metadata(&binary).map_err(|e| format!("{}: {e}", binary.display()))?.len();
     let budget = run.budgets().get("size", "binary_kib");
     #[expect(clippy::cast_precision_loss, reason = "a file size for people")]
     let kib = bytes as f64 / 1024.0;
-    println!(
-        "picocni: {bytes} bytes, {kib:.1} KiB of {budget:.0} KiB, one file for {}",
-        peer::PLUGINS.join(", ")
-    );
-    if kib > budget {
-        Err(format!(
-            "{kib:.1} KiB is over the budget of {budget:.0} KiB"
-        ))
-    } else {
-        Ok(())
-    }
+    println!("picocni: {bytes} bytes, {kib:.1} KiB of {budget:.0} KiB, one file for {}", peer::PLUGINS.join(", "));
+    if kib > budget { Err(format!("{kib:.1} KiB is over the budget of {budget:.0} KiB")) } else { Ok(()) }
 }
 
 /// The same program with its symbols, for the checks that read them.
 fn unstripped(run: &mut Runner) -> Result<(), String> {
     let target = paths::target_of("unstripped");
-    let env = [
-        ("CARGO_PROFILE_RELEASE_STRIP", OsStr::new("false")),
-        ("CARGO_TARGET_DIR", target.as_os_str()),
-    ];
-    run.command(
-        &paths::root(),
-        &["cargo", "build", "--release", "--quiet", "--bin", "picocni"],
-        &env,
-    )
+    let env = [("CARGO_PROFILE_RELEASE_STRIP", OsStr::new("false")), ("CARGO_TARGET_DIR", target.as_os_str())];
+    run.command(&paths::root(), &["cargo", "build", "--release", "--quiet", "--bin", "picocni"], &env)
 }
 
 fn house_style(run: &mut Runner) {
-    let manifests =
-        ["Cargo.toml", "tests/Cargo.toml", "fuzz/Cargo.toml"].map(|m| paths::root().join(m));
+    let manifests = ["Cargo.toml", "tests/Cargo.toml", "fuzz/Cargo.toml"].map(|m| paths::root().join(m));
     run.stage("format", |run| {
         for manifest in &manifests {
             let manifest = manifest.to_string_lossy();
-            run.command(
-                &paths::root(),
-                &[
-                    "cargo",
-                    "fmt",
-                    "--all",
-                    "--check",
-                    "--manifest-path",
-                    &manifest,
-                ],
-                &[],
-            )?;
+            run.command(&paths::root(), &["cargo", "fmt", "--all", "--check", "--manifest-path", &manifest], &[])?;
         }
         Ok(())
     });
     run.stage("clippy", |run| {
-        let words = [
-            "cargo",
-            "clippy",
-            "--quiet",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ];
+        let words = ["cargo", "clippy", "--quiet", "--all-targets", "--", "-D", "warnings"];
         run.command(&paths::root(), &words, &[])?;
         let target = paths::target_of("tests");
-        run.command(
-            &paths::root().join("tests"),
-            &words,
-            &[("CARGO_TARGET_DIR", target.as_os_str())],
-        )
+        run.command(&paths::root().join("tests"), &words, &[("CARGO_TARGET_DIR", target.as_os_str())])
     });
     run.stage("documents", |run| {
         let env = [("RUSTDOCFLAGS", OsStr::new("-D warnings"))];
-        run.command(
-            &paths::root(),
-            &["cargo", "doc", "--quiet", "--no-deps"],
-            &env,
-        )
+        run.command(&paths::root(), &["cargo", "doc", "--quiet", "--no-deps"], &env)
     });
 }
 
@@ -198,10 +134,7 @@ fn tests(run: &mut Runner, words: &[&str], env: &[(&str, &OsStr)]) -> Result<(),
     let own = format!("--target-dir={}", own.display());
     // The options of cargo come before those of the tests.
     command.insert(2, &own);
-    let mut all = vec![
-        ("PICOCNI_BIN", binary.as_os_str()),
-        ("PICOCNI_TARGET", target.as_os_str()),
-    ];
+    let mut all = vec![("PICOCNI_BIN", binary.as_os_str()), ("PICOCNI_TARGET", target.as_os_str())];
     all.extend(env.iter().filter(|(key, _)| *key != "CARGO_TARGET_DIR"));
     run.command(&paths::root().join("tests"), &command, &all)
 }
@@ -218,10 +151,7 @@ fn fetch(run: &mut Runner) -> Result<(), String> {
 fn on_go_plugins(run: &mut Runner) -> Result<(), String> {
     let mut words: Vec<String> = Vec::new();
     for name in BLACK_BOX {
-        if paths::root()
-            .join(format!("tests/tests/{name}.rs"))
-            .is_file()
-        {
+        if paths::root().join(format!("tests/tests/{name}.rs")).is_file() {
             words.extend(["--test".to_owned(), name.to_owned()]);
         }
     }
@@ -230,14 +160,9 @@ fn on_go_plugins(run: &mut Runner) -> Result<(), String> {
         let own = format!("--target-dir={}", paths::target_of("tests").display());
         words.extend(["--", "--list", "--format=terse"]);
         let mut list = Command::new("cargo");
-        list.args(["test", "--quiet", &own])
-            .args(&words)
-            .current_dir(paths::root().join("tests"));
+        list.args(["test", "--quiet", &own]).args(&words).current_dir(paths::root().join("tests"));
         let output = list.output().map_err(|e| format!("cargo: {e}"))?;
-        let count = String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter(|l| l.ends_with(": test"))
-            .count();
+        let count = String::from_utf8_lossy(&output.stdout).lines().filter(|l| l.ends_with(": test")).count();
         run.skip(count, "the Go plugins have not been fetched (--offline)");
         return Ok(());
     };
@@ -253,67 +178,33 @@ fn fuzz(run: &mut Runner, seconds: u32) -> Result<(), String> {
     let flags = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
                  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
-    let env = [
-        ("RUSTFLAGS", OsStr::new(flags)),
-        ("CARGO_TARGET_DIR", target.as_os_str()),
-    ];
+    let env = [("RUSTFLAGS", OsStr::new(flags)), ("CARGO_TARGET_DIR", target.as_os_str())];
     // With --target the flags do not reach build scripts and procedural macros, which have no fuzzer to link to.
     let triple = "x86_64-unknown-linux-gnu";
-    run.command(
-        &dir,
-        &[
-            "cargo",
-            "build",
-            "--release",
-            "--quiet",
-            "--bins",
-            "--target",
-            triple,
-        ],
-        &env,
-    )?;
+    run.command(&dir, &["cargo", "build", "--release", "--quiet", "--bins", "--target", triple], &env)?;
     let time = format!("-max_total_time={seconds}");
     let mut names: Vec<String> = fs::read_dir(dir.join("fuzz_targets"))
         .map_err(|e| e.to_string())?
-        .filter_map(|e| {
-            e.ok()?
-                .path()
-                .file_stem()
-                .map(|s| s.to_string_lossy().into_owned())
-        })
+        .filter_map(|e| e.ok()?.path().file_stem().map(|s| s.to_string_lossy().into_owned()))
         .collect();
     names.sort();
     for name in names {
         // New inputs go to the first directory, outside the repository; seeds are read from the second.
-        let (found, seeds) = (
-            target.join("found").join(&name),
-            dir.join("corpus").join(&name),
-        );
+        let (found, seeds) = (target.join("found").join(&name), dir.join("corpus").join(&name));
         fs::create_dir_all(&found).map_err(|e| e.to_string())?;
         let program = target.join(triple).join("release").join(&name);
         let mut fuzzer = Command::new(program);
-        fuzzer
-            .arg(&time)
-            .arg("-close_fd_mask=3")
-            .arg("-print_final_stats=1")
-            .arg(&found)
-            .current_dir(&target);
+        fuzzer.arg(&time).arg("-close_fd_mask=3").arg("-print_final_stats=1").arg(&found).current_dir(&target);
         if seeds.is_dir() {
             fuzzer.arg(&seeds);
         }
         let output = fuzzer.output().map_err(|e| format!("{name}: {e}"))?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let executed = said
-            .lines()
-            .find_map(|l| l.strip_prefix("stat::number_of_executed_units: "))
-            .unwrap_or("?");
+        let executed = said.lines().find_map(|l| l.strip_prefix("stat::number_of_executed_units: ")).unwrap_or("?");
         println!("fuzz {name}: {} inputs in {seconds} s", executed.trim());
         if !output.status.success() {
             let tail: Vec<&str> = said.lines().rev().take(30).collect();
-            return Err(format!(
-                "{name} found something:\n{}",
-                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
-            ));
+            return Err(format!("{name} found something:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n")));
         }
     }
     Ok(())
@@ -325,28 +216,12 @@ fn bench(words: &[String], offline: bool) -> ExitCode {
     run.stage("packages", fetch);
     run.stage("bench", |run| {
         let own = format!("--target-dir={}", paths::target_of("tests").display());
-        let mut command = vec![
-            "cargo",
-            "run",
-            "--release",
-            "--quiet",
-            &own,
-            "--bin",
-            "bench",
-            "--",
-        ];
+        let mut command = vec!["cargo", "run", "--release", "--quiet", &own, "--bin", "bench", "--"];
         command.extend(words.iter().map(String::as_str));
         let (binary, target) = (paths::binary(), paths::target());
-        let env = [
-            ("PICOCNI_BIN", binary.as_os_str()),
-            ("PICOCNI_TARGET", target.as_os_str()),
-        ];
+        let env = [("PICOCNI_BIN", binary.as_os_str()), ("PICOCNI_TARGET", target.as_os_str())];
         run.command(&paths::root().join("tests"), &command, &env)
     });
     // The table is the result; there are no tests to sum up.
-    if run.all_well() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if run.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -4,9 +4,7 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteScope};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -21,11 +19,8 @@ fn named(name: &str) -> LinkMessage {
 fn create(name: &str, info: Vec<LinkInfo>) {
     let mut link = named(name);
     link.attributes.push(LinkAttribute::LinkInfo(info));
-    socket::change(
-        NLM_F_CREATE | NLM_F_EXCL,
-        RouteNetlinkMessage::NewLink(link),
-    )
-    .unwrap_or_else(|e| panic!("link {name}: {e}"));
+    socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(link))
+        .unwrap_or_else(|e| panic!("link {name}: {e}"));
 }
 
 /// Makes a bridge.
@@ -35,13 +30,7 @@ pub fn bridge(name: &str) {
 
 /// Makes a veth pair, both ends here.
 pub fn veth(name: &str, peer: &str) {
-    create(
-        name,
-        vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(named(peer)))),
-        ],
-    );
+    create(name, vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(named(peer))))]);
 }
 
 /// Sets a link up.
@@ -58,24 +47,19 @@ fn flags(name: &str, flags: LinkFlags, mask: LinkFlags) {
     let mut link = named(name);
     link.header.flags = flags;
     link.header.change_mask = mask;
-    socket::change(0, RouteNetlinkMessage::NewLink(link))
-        .unwrap_or_else(|e| panic!("link {name}: {e}"));
+    socket::change(0, RouteNetlinkMessage::NewLink(link)).unwrap_or_else(|e| panic!("link {name}: {e}"));
 }
 
 /// Sets one attribute of a link.
 pub fn set(name: &str, attribute: LinkAttribute) {
     let mut link = named(name);
     link.attributes.push(attribute);
-    socket::change(0, RouteNetlinkMessage::NewLink(link))
-        .unwrap_or_else(|e| panic!("link {name}: {e}"));
+    socket::change(0, RouteNetlinkMessage::NewLink(link)).unwrap_or_else(|e| panic!("link {name}: {e}"));
 }
 
 /// Makes `port` a port of `master`.
 pub fn enslave(port: &str, master: &str) {
-    set(
-        port,
-        LinkAttribute::Controller(Snapshot::here().link(master).index),
-    );
+    set(port, LinkAttribute::Controller(Snapshot::here().link(master).index));
 }
 
 /// Sets the alias of a link.
@@ -104,11 +88,8 @@ pub fn address(name: &str, cidr: &str) {
     message.header.family = family(ip);
     message.attributes.push(AddressAttribute::Local(ip));
     message.attributes.push(AddressAttribute::Address(ip));
-    socket::change(
-        NLM_F_CREATE | NLM_F_EXCL,
-        RouteNetlinkMessage::NewAddress(message),
-    )
-    .unwrap_or_else(|e| panic!("address {cidr} on {name}: {e}"));
+    socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewAddress(message))
+        .unwrap_or_else(|e| panic!("address {cidr} on {name}: {e}"));
 }
 
 /// Takes a port off its bridge.
@@ -119,19 +100,14 @@ pub fn release(port: &str) {
 /// Takes all addresses off a link that it did not get by itself.
 pub fn delete_addresses(name: &str) {
     let here = Snapshot::here();
-    for address in here
-        .addresses
-        .iter()
-        .filter(|a| a.dev == name && !a.is_link_local())
-    {
+    for address in here.addresses.iter().filter(|a| a.dev == name && !a.is_link_local()) {
         let mut message = AddressMessage::default();
         message.header.index = here.link(name).index;
         message.header.prefix_len = address.prefix;
         message.header.family = family(address.ip);
         message.attributes.push(AddressAttribute::Local(address.ip));
         let request = RouteNetlinkMessage::DelAddress(message);
-        socket::change(0, request)
-            .unwrap_or_else(|e| panic!("address {} on {name}: {e}", address.ip));
+        socket::change(0, request).unwrap_or_else(|e| panic!("address {} on {name}: {e}", address.ip));
     }
 }
 
@@ -146,9 +122,5 @@ pub fn delete_default_route() {
 }
 
 fn family(ip: IpAddr) -> AddressFamily {
-    if ip.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    }
+    if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }

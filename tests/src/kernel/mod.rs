@@ -46,8 +46,7 @@ impl Snapshot {
     /// When there is none.
     #[track_caller]
     pub fn link(&self, name: &str) -> &Link {
-        self.find_link(name)
-            .unwrap_or_else(|| panic!("no link {name} among {:?}", self.link_names()))
+        self.find_link(name).unwrap_or_else(|| panic!("no link {name} among {:?}", self.link_names()))
     }
 
     /// All link names, in the kernel's order.
@@ -57,44 +56,26 @@ impl Snapshot {
 
     /// The addresses of a link as `ip/prefix`, without the link-local IPv6 one the kernel adds by itself.
     pub fn addresses_of(&self, link: &str) -> Vec<String> {
-        let own = self
-            .addresses
-            .iter()
-            .filter(|a| a.dev == link && !a.is_link_local());
+        let own = self.addresses.iter().filter(|a| a.dev == link && !a.is_link_local());
         own.map(|a| format!("{}/{}", a.ip, a.prefix)).collect()
     }
 
     /// The routes of the main table that use a link and that the kernel has not made by itself.
     pub fn routes_of(&self, link: &str) -> Vec<&Route> {
-        self.routes
-            .iter()
-            .filter(|r| r.dev == link && r.table == 254 && r.protocol != "kernel")
-            .collect()
+        self.routes.iter().filter(|r| r.dev == link && r.table == 254 && r.protocol != "kernel").collect()
     }
 
     /// Whether the main table has a route to `destination` (`0.0.0.0/0` for the default) through `via`.
     pub fn has_route(&self, destination: &str, via: Option<IpAddr>) -> bool {
-        self.routes
-            .iter()
-            .any(|r| r.table == 254 && r.destination == destination && r.via == via)
+        self.routes.iter().any(|r| r.table == 254 && r.destination == destination && r.via == via)
     }
 
     /// One line for each thing that stays until somebody removes it. Indexes, counters, states that settle by
     /// themselves, neighbour entries and the kernel's own link-local addresses are left out, so two snapshots of an unchanged namespace give equal lines.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.links.iter().map(Link::line).collect();
-        lines.extend(
-            self.addresses
-                .iter()
-                .filter(|a| !a.is_link_local())
-                .map(Address::line),
-        );
-        lines.extend(
-            self.routes
-                .iter()
-                .filter(|r| !r.follows_an_address())
-                .map(Route::line),
-        );
+        lines.extend(self.addresses.iter().filter(|a| !a.is_link_local()).map(Address::line));
+        lines.extend(self.routes.iter().filter(|r| !r.follows_an_address()).map(Route::line));
         lines.extend(self.rules.iter().map(Rule::line));
         lines.extend(self.qdiscs.iter().map(Qdisc::line));
         lines.sort();
@@ -109,17 +90,8 @@ impl Snapshot {
 
 /// What changed between two sorted lists of lines.
 pub fn difference(before: &[String], after: &[String]) -> Vec<String> {
-    let gone = before
-        .iter()
-        .filter(|l| !after.contains(l))
-        .map(|l| format!("- {l}"));
-    gone.chain(
-        after
-            .iter()
-            .filter(|l| !before.contains(l))
-            .map(|l| format!("+ {l}")),
-    )
-    .collect()
+    let gone = before.iter().filter(|l| !after.contains(l)).map(|l| format!("- {l}"));
+    gone.chain(after.iter().filter(|l| !before.contains(l)).map(|l| format!("+ {l}"))).collect()
 }
 
 /// Reads a sysctl of the calling thread's network namespace, `net.ipv4.ip_forward` style or with slashes.
@@ -128,10 +100,7 @@ pub fn difference(before: &[String], after: &[String]) -> Vec<String> {
 /// When it does not exist.
 pub fn sysctl(key: &str) -> String {
     let path = sysctl_path(key);
-    std::fs::read_to_string(&path)
-        .unwrap_or_else(|e| panic!("{path}: {e}"))
-        .trim()
-        .to_owned()
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}")).trim().to_owned()
 }
 
 /// Writes a sysctl of the calling thread's network namespace.
@@ -144,10 +113,6 @@ pub fn set_sysctl(key: &str, value: &str) {
 }
 
 fn sysctl_path(key: &str) -> String {
-    let slashes = if key.contains('/') {
-        key.to_owned()
-    } else {
-        key.replace('.', "/")
-    };
+    let slashes = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
     format!("/proc/sys/{slashes}")
 }

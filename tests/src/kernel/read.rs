@@ -139,19 +139,7 @@ pub struct Qdisc {
 
 impl Link {
     pub(super) fn line(&self) -> String {
-        let Self {
-            name,
-            kind,
-            mac,
-            mtu,
-            up,
-            master,
-            alias,
-            promiscuous,
-            all_multicast,
-            tx_queue_len,
-            ..
-        } = self;
+        let Self { name, kind, mac, mtu, up, master, alias, promiscuous, all_multicast, tx_queue_len, .. } = self;
         format!(
             "link {name} {kind} {mac} mtu {mtu} up {up} master {master:?} alias {alias:?} promisc {promiscuous} \
              allmulti {all_multicast} txqlen {tx_queue_len} hairpin {:?} isolated {:?}",
@@ -183,19 +171,7 @@ impl Route {
     }
 
     pub(super) fn line(&self) -> String {
-        let Self {
-            table,
-            destination,
-            via,
-            dev,
-            protocol,
-            scope,
-            kind,
-            priority,
-            source,
-            mtu,
-            advmss,
-        } = self;
+        let Self { table, destination, via, dev, protocol, scope, kind, priority, source, mtu, advmss } = self;
         format!(
             "route {destination} via {via:?} dev {dev} table {table} proto {protocol} scope {scope} type {kind} \
              metric {priority} src {source:?} mtu {mtu:?} advmss {advmss:?}"
@@ -205,10 +181,7 @@ impl Route {
 
 impl Rule {
     pub(super) fn line(&self) -> String {
-        format!(
-            "rule {} {} from {} lookup {}",
-            self.family, self.priority, self.from, self.table
-        )
+        format!("rule {} {} from {} lookup {}", self.family, self.priority, self.from, self.table)
     }
 }
 
@@ -221,39 +194,23 @@ impl Qdisc {
 type Names = HashMap<u32, String>;
 
 pub(super) fn snapshot() -> Snapshot {
-    let links: Vec<LinkMessage> =
-        take(
-            RouteNetlinkMessage::GetLink(LinkMessage::default()),
-            |m| match m {
-                RouteNetlinkMessage::NewLink(l) => Some(l),
-                _ => None,
-            },
-        );
-    let names: Names = links
-        .iter()
-        .map(|l| (l.header.index, link_name(l)))
-        .collect();
-    let addresses = take(
-        RouteNetlinkMessage::GetAddress(AddressMessage::default()),
-        |m| match m {
-            RouteNetlinkMessage::NewAddress(a) => address(&a, &names),
-            _ => None,
-        },
-    );
-    let neighbours = take(
-        RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
-        |m| match m {
-            RouteNetlinkMessage::NewNeighbour(n) => neighbour(&n, &names),
-            _ => None,
-        },
-    );
-    let qdiscs = take(
-        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()),
-        |m| match m {
-            RouteNetlinkMessage::NewQueueDiscipline(q) => Some(qdisc(&q, &names)),
-            _ => None,
-        },
-    );
+    let links: Vec<LinkMessage> = take(RouteNetlinkMessage::GetLink(LinkMessage::default()), |m| match m {
+        RouteNetlinkMessage::NewLink(l) => Some(l),
+        _ => None,
+    });
+    let names: Names = links.iter().map(|l| (l.header.index, link_name(l))).collect();
+    let addresses = take(RouteNetlinkMessage::GetAddress(AddressMessage::default()), |m| match m {
+        RouteNetlinkMessage::NewAddress(a) => address(&a, &names),
+        _ => None,
+    });
+    let neighbours = take(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), |m| match m {
+        RouteNetlinkMessage::NewNeighbour(n) => neighbour(&n, &names),
+        _ => None,
+    });
+    let qdiscs = take(RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()), |m| match m {
+        RouteNetlinkMessage::NewQueueDiscipline(q) => Some(qdisc(&q, &names)),
+        _ => None,
+    });
     let (mut routes, mut rules) = (Vec::new(), Vec::new());
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut ask = RouteMessage::default();
@@ -270,14 +227,7 @@ pub(super) fn snapshot() -> Snapshot {
         }));
     }
     let links = links.iter().map(|l| link(l, &names)).collect();
-    Snapshot {
-        links,
-        addresses,
-        routes,
-        neighbours,
-        rules,
-        qdiscs,
-    }
+    Snapshot { links, addresses, routes, neighbours, rules, qdiscs }
 }
 
 fn take<T>(ask: RouteNetlinkMessage, pick: impl FnMut(RouteNetlinkMessage) -> Option<T>) -> Vec<T> {
@@ -297,11 +247,7 @@ fn link_name(message: &LinkMessage) -> String {
 }
 
 fn mac(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect::<Vec<_>>()
-        .join(":")
+    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":")
 }
 
 fn link(message: &LinkMessage, names: &Names) -> Link {
@@ -323,9 +269,7 @@ fn link(message: &LinkMessage, names: &Names) -> Link {
             LinkAttribute::Link(index) => link.peer_index = Some(*index),
             LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
             LinkAttribute::TxQueueLen(length) => link.tx_queue_len = *length,
-            LinkAttribute::LinkInfo(infos) => {
-                infos.iter().for_each(|info| link_info(info, &mut link))
-            }
+            LinkAttribute::LinkInfo(infos) => infos.iter().for_each(|info| link_info(info, &mut link)),
             _ => {}
         }
     }
@@ -389,11 +333,7 @@ fn plain(address: &RouteAddress) -> Option<IpAddr> {
 
 fn route(message: &RouteMessage, names: &Names) -> Route {
     let header = &message.header;
-    let any = if header.address_family == AddressFamily::Inet {
-        "0.0.0.0"
-    } else {
-        "::"
-    };
+    let any = if header.address_family == AddressFamily::Inet { "0.0.0.0" } else { "::" };
     let mut destination = any.to_owned();
     let mut route = Route {
         table: u32::from(header.table),
@@ -411,9 +351,7 @@ fn route(message: &RouteMessage, names: &Names) -> Route {
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(table) => route.table = *table,
-            RouteAttribute::Destination(a) => {
-                destination = plain(a).map_or(destination, |ip| ip.to_string())
-            }
+            RouteAttribute::Destination(a) => destination = plain(a).map_or(destination, |ip| ip.to_string()),
             RouteAttribute::Gateway(a) => route.via = plain(a),
             RouteAttribute::PrefSource(a) => route.source = plain(a),
             RouteAttribute::Oif(index) => route.dev = name_of(*index, names),
@@ -439,20 +377,13 @@ fn neighbour(message: &NeighbourMessage, names: &Names) -> Option<Neighbour> {
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => ip = Some(IpAddr::V4(*a)),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => {
-                ip = Some(IpAddr::V6(*a))
-            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => ip = Some(IpAddr::V6(*a)),
             NeighbourAttribute::LinkLayerAddress(bytes) => address = mac(bytes),
             _ => {}
         }
     }
     let dev = name_of(message.header.ifindex, names);
-    Some(Neighbour {
-        dev,
-        ip: ip?,
-        mac: address,
-        state: format!("{:?}", message.header.state),
-    })
+    Some(Neighbour { dev, ip: ip?, mac: address, state: format!("{:?}", message.header.state) })
 }
 
 fn rule(message: &RuleMessage) -> Rule {
@@ -479,9 +410,5 @@ fn qdisc(message: &TcMessage, names: &Names) -> Qdisc {
         _ => None,
     });
     let index = u32::try_from(message.header.index).unwrap_or_default();
-    Qdisc {
-        dev: name_of(index, names),
-        kind: kind.unwrap_or_default(),
-        handle: message.header.handle.major,
-    }
+    Qdisc { dev: name_of(index, names), kind: kind.unwrap_or_default(), handle: message.header.handle.major }
 }

@@ -3,8 +3,7 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -13,9 +12,7 @@ use netlink_sys::{Socket, SocketAddr};
 fn open() -> Socket {
     let mut socket = Socket::new(NETLINK_ROUTE).expect("a netlink socket");
     socket.bind_auto().expect("a netlink port");
-    socket
-        .connect(&SocketAddr::new(0, 0))
-        .expect("the kernel's netlink port");
+    socket.connect(&SocketAddr::new(0, 0)).expect("the kernel's netlink port");
     socket
 }
 
@@ -27,9 +24,7 @@ fn send(socket: &Socket, flags: u16, message: RouteNetlinkMessage) {
     packet.finalize();
     let mut bytes = vec![0; packet.buffer_len()];
     packet.serialize(&mut bytes);
-    socket
-        .send(&bytes, 0)
-        .expect("the kernel takes the request");
+    socket.send(&bytes, 0).expect("the kernel takes the request");
 }
 
 /// Asks for all objects of a kind. A dump that the kernel marks as interrupted is asked for again.
@@ -50,8 +45,7 @@ fn dump_once(message: RouteNetlinkMessage) -> Option<Vec<RouteNetlinkMessage>> {
         let (bytes, _) = socket.recv_from_full().expect("a reply of the kernel");
         let mut rest = bytes.as_slice();
         while rest.len() >= 16 {
-            let packet =
-                NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).expect("a parsable reply");
+            let packet = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).expect("a parsable reply");
             let length = usize::try_from(packet.header.length).expect("a length");
             interrupted |= packet.header.flags & NLM_F_DUMP_INTR != 0;
             match packet.payload {
@@ -70,8 +64,7 @@ pub(super) fn change(flags: u16, message: RouteNetlinkMessage) -> io::Result<()>
     let socket = open();
     send(&socket, flags | NLM_F_ACK, message);
     let (bytes, _) = socket.recv_from_full()?;
-    let packet =
-        NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes).expect("a parsable reply");
+    let packet = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes).expect("a parsable reply");
     match packet.payload {
         NetlinkPayload::Error(e) if e.code.is_some() => Err(e.to_io()),
         _ => Ok(()),

@@ -67,14 +67,7 @@ pub(super) fn run(
     assert!(libc::WIFSTOPPED(status), "the child stops before exec");
     request(libc::PTRACE_SETOPTIONS, pid, OPTIONS.into());
     request(libc::PTRACE_SYSCALL, pid, 0);
-    Tracer {
-        pid,
-        begun: false,
-        first_faults: 0,
-        seen: Inspection::default(),
-        inside: HashMap::new(),
-    }
-    .follow()
+    Tracer { pid, begun: false, first_faults: 0, seen: Inspection::default(), inside: HashMap::new() }.follow()
 }
 
 struct Tracer {
@@ -161,22 +154,13 @@ fn faults(pid: libc::pid_t) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The command name in parentheses may hold spaces; minflt is the 8th field behind it.
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    rest.split_whitespace()
-        .nth(7)
-        .and_then(|f| f.parse().ok())
-        .unwrap_or(0)
+    rest.split_whitespace().nth(7).and_then(|f| f.parse().ok()).unwrap_or(0)
 }
 
 fn smaps(pid: libc::pid_t, key: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text
-        .lines()
-        .find(|l| l.starts_with(key))
-        .unwrap_or_default();
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0)
+    let line = text.lines().find(|l| l.starts_with(key)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 macro_rules! names {

@@ -104,7 +104,7 @@ fn a_foreign_result_gets_the_networks_version() {
 fn a_chained_plugin_cannot_be_first() {
     let mut wrong = host(r#"{"type":"tail"},{"type":"main"},{"type":"rear"}"#);
     let error = add_to(&mut wrong, &ATTACHMENT).unwrap_err();
-    assert_eq!(error.code.0, 7);
+    assert_eq!(error.code().0, 7);
     assert_eq!(details(&error), "\"tail\" works on the interface of a plugin before it; right order: main, tail, rear");
     assert!(wrong.calls.is_empty());
     let error = add_to(&mut host(r#"{"type":"tail"}"#), &ATTACHMENT).unwrap_err();
@@ -132,7 +132,7 @@ fn words_are_checked_before_anything_is_done() {
     ] {
         let mut host = host(r#"{"type":"main"}"#);
         let before = host.files.clone();
-        assert_eq!(add_to(&mut host, &attachment).unwrap_err().code.0, code, "{attachment:?}");
+        assert_eq!(add_to(&mut host, &attachment).unwrap_err().code().0, code, "{attachment:?}");
         assert!(host.calls.is_empty());
         assert_eq!(host.files, before);
     }

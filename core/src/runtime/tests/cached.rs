@@ -20,7 +20,7 @@ fn check_hands_the_cached_result_to_every_plugin_in_order() {
     // Rubbish is an error.
     host.put(CACHE_FILE, "");
     let error = check_of(&mut host, &ATTACHMENT).unwrap_err();
-    assert_eq!((error.code.0, error.msg), (6, "cached result unreadable"));
+    assert_eq!((error.code().0, error.msg()), (6, "cached result unreadable"));
     assert!(details(&error).starts_with(CACHE_FILE));
 }
 
@@ -35,7 +35,7 @@ fn check_stops_at_the_first_failure() {
 #[test]
 fn check_needs_0_4_0_and_can_be_switched_off() {
     let error = check_of(&mut host_of(r#""cniVersion":"0.3.1""#, r#"{"type":"main"}"#), &ATTACHMENT).unwrap_err();
-    assert_eq!(error.code.0, 1);
+    assert_eq!(error.code().0, 1);
     assert!(details(&error).starts_with("configuration version \"0.3.1\" does not support the CHECK command"));
     let mut off = host_of(r#""cniVersion":"1.0.0","disableCheck":"true""#, r#"{"type":"main"}"#);
     check_of(&mut off, &ATTACHMENT).unwrap();

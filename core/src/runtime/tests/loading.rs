@@ -56,11 +56,11 @@ fn what_is_not_found_is_said_in_libcnis_words() {
         let content = if file.ends_with('t') { list("other", "x") } else { r#"{"name":"other","type":"x"}"#.into() };
         let error = load(&mut files(&[(file, &content)])).unwrap_err();
         assert_eq!(details(&error), "no net configuration with name \"net\" in /etc/cni/net.d");
-        assert_eq!(error.code.0, 7);
+        assert_eq!(error.code().0, 7);
     }
     let mut host = files(&[("1.conflist", &list("net", "x"))]);
     for name in ["", "../net", "a/b", ".x"] {
-        assert_eq!(load_named(&mut host, name, |_| ()).unwrap_err().code.0, 7, "{name}");
+        assert_eq!(load_named(&mut host, name, |_| ()).unwrap_err().code().0, 7, "{name}");
     }
 }
 
@@ -70,7 +70,7 @@ fn a_malformed_earlier_file_ends_the_search() {
     let error =
         load(&mut files(&[("10.conflist", "{\"name\": \"other\",\n  \"plugins\": [,]}"), ("20.conflist", &good)]))
             .unwrap_err();
-    assert_eq!(error.code.0, 6);
+    assert_eq!(error.code().0, 6);
     assert!(details(&error).starts_with("/etc/cni/net.d/10.conflist: line 2, column 15: "), "{}", details(&error));
     // A later one does not matter.
     assert!(load(&mut files(&[("10.conflist", &good), ("20.conflist", "{")])).is_ok());
@@ -92,12 +92,12 @@ fn every_plugin_has_a_type_that_is_no_path() {
     ] {
         let error = load(&mut host(plugins)).unwrap_err();
         assert!(details(&error).contains(phrase), "{plugins}: {}", details(&error));
-        assert_eq!(error.code.0, 7);
+        assert_eq!(error.code().0, 7);
     }
     let error = load(&mut files(&[("1.conf", r#"{"name":"other"}"#)])).unwrap_err();
     assert!(details(&error).ends_with("missing 'type'"));
     let error = load(&mut files(&[("1.conflist", r#"{"plugins":[{"type":"a"}]}"#)])).unwrap_err();
-    assert_eq!(error.msg, "missing network name");
+    assert_eq!(error.msg(), "missing network name");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn inlined_plugins_and_those_in_files() {
         match (load(&mut host), expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected),
             (Err(error), Err(phrase)) => {
-                assert_eq!(error.msg, "no plugin configs found");
+                assert_eq!(error.msg(), "no plugin configs found");
                 assert!(details(&error).contains(phrase), "{}", details(&error));
             }
             (found, expected) => panic!("{content}: {found:?}, not {expected:?}"),
@@ -155,7 +155,7 @@ fn the_highest_known_version_is_chosen() {
     for bad in
         [r#""cniVersions":["1.0.0","a.b"]"#, r#""cniVersions":"1.0.0""#, r#""cniVersions":[1]"#, r#""cniVersion":1"#]
     {
-        assert_eq!(load(&mut host_of(bad, r#"{"type":"a"}"#)).unwrap_err().code.0, 6, "{bad}");
+        assert_eq!(load(&mut host_of(bad, r#"{"type":"a"}"#)).unwrap_err().code().0, 6, "{bad}");
     }
 }
 
@@ -170,7 +170,7 @@ fn switches_are_booleans_or_their_words() {
     }
     for bad in ["1", "\"yes\"", "[]"] {
         let members = std::format!(r#""disableCheck":{bad}"#);
-        assert_eq!(load(&mut host_of(&members, r#"{"type":"a"}"#)).unwrap_err().code.0, 6, "{bad}");
+        assert_eq!(load(&mut host_of(&members, r#"{"type":"a"}"#)).unwrap_err().code().0, 6, "{bad}");
     }
 }
 
@@ -178,7 +178,7 @@ fn switches_are_booleans_or_their_words() {
 fn limits_are_named() {
     let many = core::iter::repeat_n(r#"{"type":"a"}"#, limits::PLUGINS + 1).collect::<Vec<_>>().join(",");
     let error = load(&mut host(&many)).unwrap_err();
-    assert_eq!(error.code.0, 100);
+    assert_eq!(error.code().0, 100);
     assert!(details(&error).contains("PLUGINS allows 16"), "{}", details(&error));
     let large = std::format!(r#"{{"type":"a","x":"{}"}}"#, "y".repeat(limits::CONFLIST));
     let error = load(&mut host(&large)).unwrap_err();
@@ -188,4 +188,10 @@ fn limits_are_named() {
         crowded.put(&std::format!("{DIR}/{at}.conflist"), &list("other", "a"));
     }
     assert!(details(&load(&mut crowded).unwrap_err()).contains("CONF_FILES allows 128"));
+}
+
+#[test]
+fn a_single_file_takes_no_plugins_from_a_directory() {
+    let mut host = files(&[("1.conf", r#"{"name":"net","type":"a"}"#), ("net/1.conf", r#"{"type":"b"}"#)]);
+    assert_eq!(load(&mut host).unwrap(), " a");
 }

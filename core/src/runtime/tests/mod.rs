@@ -205,8 +205,8 @@ fn sent<'c>(call: &'c Called, key: &str) -> Option<&'c str> {
     member(&call.request, key)
 }
 
-fn details(error: &Error) -> &str {
-    &error.details
+fn details(error: &Error) -> String {
+    String::from(error.details().as_str())
 }
 
 fn files_below<'h>(host: &'h Host, dir: &str) -> Vec<&'h str> {

@@ -34,6 +34,8 @@ fn gc_deletes_the_stale_and_passes_the_valid_on() {
     let [.., main, ext] = &host.calls[..] else { panic!() };
     assert_eq!((sent(main, VALID), sent(ext, VALID), sent(ext, LEGACY)), (Some(list), Some(list), Some(list)));
     assert_eq!(ext.env, ["", "", "", ""]);
+    // Ours read the specification's key; both would halve what fits.
+    assert_eq!(sent(main, LEGACY), None);
     assert_eq!(host.take_calls(), ["ext DEL", "main DEL", "ext DEL", "main DEL", "main GC", "ext GC"]);
     let left = ["/cache/results/net-c1-c9-eth0", "/cache/results/net-c1-eth1", "/cache/results/net-rubbish"];
     assert_eq!(files_below(&host, "/cache/"), left);
@@ -54,6 +56,11 @@ fn gc_without_a_list_keeps_what_has_a_sandbox() {
     let list = r#"[{"containerID":"c1","ifname":"eth0"},{"containerID":"c1","ifname":"eth1"}]"#;
     assert_eq!(sent(host.calls.last().unwrap(), VALID), Some(list));
     assert_eq!(files_below(&host, "/made/"), ["/made/main/c1-eth0", "/made/main/c1-eth1", "/made/main/c9-eth0"]);
+    // Where no sandbox was ever named, none can be missed.
+    let nameless = host.text(CACHE_FILE).unwrap().replace(r#""netns":"/run/netns/a","#, "");
+    host.put(CACHE_FILE, &nameless);
+    gc_of(&mut host, None).unwrap();
+    assert!(host.files.contains_key(CACHE_FILE));
     // Without a cache nothing is known, and no list is sent.
     host.files.retain(|file, _| !file.starts_with("/cache"));
     host.calls.clear();
@@ -87,7 +94,7 @@ fn gc_goes_past_failures_and_tells_them_all() {
         Box::new(|call| (1, std::format!(r#"{{"code":50,"msg":"no {}"}}"#, call.env[2]), String::new())),
     );
     let error = gc_of(&mut host, Some(&[("c2", "eth0")])).unwrap_err();
-    assert_eq!(error.msg, "failed to delete stale attachment");
+    assert_eq!(error.msg(), "failed to delete stale attachment");
     assert!(details(&error).starts_with("c1 eth0: plugin type=\"ext\" name=\"net\" failed (delete): no eth0; also: "));
     assert!(details(&error).contains("c1 eth1: plugin type=\"ext\""), "{}", details(&error));
     assert_eq!(host.take_calls(), ["ext DEL", "ext DEL", "main GC", "ext GC"]);
@@ -104,7 +111,7 @@ fn status_goes_in_order_and_gives_the_error_as_it_came() {
     });
     assert_eq!(host.take_calls(), ["main STATUS", "ext STATUS"]);
     let error = status_of(&mut self::host(r#"{"type":"main","failOn":"STATUS"}"#)).unwrap_err();
-    assert_eq!((error.msg, error.foreign), ("toy broke", false));
+    assert_eq!((error.msg(), error.foreign), ("toy broke", false));
     let mut old = host_of(r#""cniVersion":"1.0.0""#, r#"{"type":"main","failOn":"STATUS"}"#);
     status_of(&mut old).unwrap();
     assert!(old.calls.is_empty());
@@ -127,10 +134,21 @@ fn validate_asks_for_versions() {
     ] {
         let mut host = host_of(&std::format!(r#""cniVersion":"{version}""#), r#"{"type":"main"},{"type":"ext"}"#);
         runs(&mut host, "ext", Box::new(move |_| (exit, reply.into(), String::new())));
-        assert_eq!(validate_of(&mut host).map_err(|error| error.code.0), expected, "{version} {reply}");
+        assert_eq!(validate_of(&mut host).map_err(|error| error.code().0), expected, "{version} {reply}");
         assert_eq!(host.take_calls(), ["ext VERSION"]);
     }
-    assert_eq!(validate_of(&mut host_of(r#""cniVersion":"1.2.0""#, r#"{"type":"main"}"#)).unwrap_err().code.0, 1);
-    assert_eq!(validate_of(&mut host(r#"{"type":"lost"}"#)).unwrap_err().code.0, 7);
-    assert_eq!(validate_of(&mut host(r#"{"type":"tail"}"#)).unwrap_err().code.0, 7);
+    assert_eq!(validate_of(&mut host_of(r#""cniVersion":"1.2.0""#, r#"{"type":"main"}"#)).unwrap_err().code().0, 1);
+    assert_eq!(validate_of(&mut host(r#"{"type":"lost"}"#)).unwrap_err().code().0, 7);
+    assert_eq!(validate_of(&mut host(r#"{"type":"tail"}"#)).unwrap_err().code().0, 7);
+}
+
+#[test]
+fn an_earlier_foreign_error_is_not_mistaken_for_a_later_one() {
+    let mut host = host(r#"{"type":"ext"},{"type":"main","failOn":"GC"}"#);
+    runs(&mut host, "ext", Box::new(|_| (1, r#"{"code":50,"msg":"foreign"}"#.into(), String::new())));
+    let error = gc_of(&mut host, Some(&[])).unwrap_err();
+    assert_eq!(error.code().0, 50);
+    assert!(details(&error).contains(
+        "failed (gc): foreign; also: plugin failed (plugin type=\"main\" name=\"net\" failed (gc): toy broke"
+    ));
 }

@@ -25,8 +25,8 @@ fn outcome(at: usize, changes: &[Change<'_>]) -> (std::string::String, usize, Bo
         .iter()
         .map(|outcome| match outcome {
             Ok(_) => '+',
-            Err(error) if code(error) == (101, EIO) && error.msg == "injected fault" => '!',
-            Err(error) if error.code.0 == 999 => '-',
+            Err(error) if code(error) == (101, EIO) && error.msg() == "injected fault" => '!',
+            Err(error) if error.code().0 == 999 => '-',
             Err(error) => panic!("{error:?}"),
         })
         .collect();
@@ -57,9 +57,9 @@ fn a_failure_of_the_model_s_own_before_the_fault_stops_as_well() {
     let changes = [address(1), address(1), masquerade(1), masquerade(2)];
     let mut sim = host();
     let all = reports(&mut FaultBackend::new(&mut *sim, Faults::at(3)), &changes);
-    assert_eq!(all[1].as_ref().unwrap_err().errno, 17);
+    assert_eq!(all[1].as_ref().unwrap_err().errno(), 17);
     for late in &all[2..] {
-        assert_eq!(late.as_ref().unwrap_err().code.0, 999);
+        assert_eq!(late.as_ref().unwrap_err().code().0, 999);
     }
 }
 

@@ -26,7 +26,7 @@ fn one_failure_fails_every_member_and_none_is_applied() {
     for member in &all[..4] {
         assert_eq!(code(member.as_ref().unwrap_err()), (103, EEXIST));
     }
-    assert_eq!(all[4].as_ref().unwrap_err().code.0, 999);
+    assert_eq!(all[4].as_ref().unwrap_err().code().0, 999);
     assert_eq!(*before, sim.snapshot());
 }
 
@@ -69,6 +69,6 @@ fn a_kernel_without_filter_says_so() {
     let mut sim = host();
     sim.probe_filter().unwrap();
     sim.set_filter_missing(true);
-    assert_eq!(sim.probe_filter().unwrap_err().code.0, 50);
-    assert_eq!(sim.arrange(&[Change::Publish { port: port(80, "10.0.0.2"), tag: "t" }]).unwrap_err().code.0, 101);
+    assert_eq!(sim.probe_filter().unwrap_err().code().0, 50);
+    assert_eq!(sim.arrange(&[Change::Publish { port: port(80, "10.0.0.2"), tag: "t" }]).unwrap_err().code().0, 101);
 }

@@ -51,7 +51,7 @@ fn a_sandbox_takes_its_links_and_their_host_peers_along() {
     sim.set_own_sandbox(A).unwrap();
     assert!(sim.sandbox_is_own().unwrap());
     sim.add_not_a_sandbox("/etc/hosts").unwrap();
-    assert_eq!(sim.open_sandbox("/etc/hosts").unwrap_err().code.0, 8);
+    assert_eq!(sim.open_sandbox("/etc/hosts").unwrap_err().code().0, 8);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn an_rtnetlink_batch_goes_on_and_the_next_batch_does_not_begin() {
     assert_eq!(all[2], Ok(true), "the rest of the batch is applied");
     for late in &all[3..] {
         let error = late.as_ref().unwrap_err();
-        assert_eq!((error.code.0, error.msg), (999, "not applied"));
+        assert_eq!((error.code().0, error.msg()), (999, "not applied"));
     }
     assert!(link(&mut sim, Ns::Host, "veth1").unwrap().up);
     assert!(!link(&mut sim, Ns::Sandbox, "lo").unwrap().up);
@@ -150,7 +150,7 @@ fn detection_of_duplicates_is_awaited() {
     assert!(addresses(&mut sim, Ns::Sandbox, inner).iter().all(|address| !address.tentative));
     sim.add_duplicate(ip("fd00::4")).unwrap();
     sim.arrange(&[add("fd00::4/64", true)]).unwrap();
-    assert_eq!(sim.arrange(&[wait]).unwrap_err().code.0, 103);
+    assert_eq!(sim.arrange(&[wait]).unwrap_err().code().0, 103);
     assert!(addresses(&mut sim, Ns::Sandbox, inner).iter().any(|address| address.dad_failed));
 }
 

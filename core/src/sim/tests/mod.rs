@@ -112,5 +112,5 @@ fn addresses(sim: &mut SimBackend, ns: Ns, index: IfIndex) -> Vec<Address> {
 }
 
 fn code(error: &Error) -> (u32, i32) {
-    (error.code.0, error.errno)
+    (error.code().0, error.errno())
 }

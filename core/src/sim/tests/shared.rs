@@ -46,7 +46,7 @@ fn an_existing_bridge_keeps_its_mac_and_a_stranger_is_refused() {
     assert_eq!(link(&mut sim, Ns::Host, "br0").unwrap().mac, Mac([2; 6]));
     sim.add_link(Ns::Host, "ens3", LinkKind::Other, Mac([2; 6])).unwrap();
     let other = Change::EnsureBridge { name: IfName::of("ens3"), mac: Mac([2; 6]), mtu: 0, promisc: false };
-    assert_eq!(sim.arrange(&[other]).unwrap_err().code.0, 103);
+    assert_eq!(sim.arrange(&[other]).unwrap_err().code().0, 103);
 }
 
 #[test]
@@ -96,6 +96,6 @@ fn a_value_that_cannot_be_kept_is_not_overwritten() {
     let long = "x".repeat(crate::limits::SYSCTL_VALUE + 1);
     sim.set_sysctl(Ns::Host, "net/core/long", &long).unwrap();
     let write = Change::WriteSysctl { ns: Ns::Host, key: "net/core/long", value: "1", undo: Undo::Restore, on_failure: OnFailure::Fail };
-    assert_eq!(sim.arrange(&[write]).unwrap_err().code.0, 100);
-    assert_eq!(sim.sysctl(Ns::Host, "net/core/long", &mut heapless::String::new()).unwrap_err().code.0, 100);
+    assert_eq!(sim.arrange(&[write]).unwrap_err().code().0, 100);
+    assert_eq!(sim.sysctl(Ns::Host, "net/core/long", &mut heapless::String::new()).unwrap_err().code().0, 100);
 }

@@ -68,7 +68,7 @@ fn a_full_model_is_an_error_that_changes_nothing() {
     let big = std::vec![7u8; 40 * 1024];
     sim.write_file("/a", &big).unwrap();
     sim.write_file("/b", b"small").unwrap();
-    assert_eq!(sim.write_file("/b", &big).unwrap_err().code.0, 100);
+    assert_eq!(sim.write_file("/b", &big).unwrap_err().code().0, 100);
     assert_eq!(sim.file("/b"), Some(b"small".as_slice()));
     sim.write_file("/a", &big[1..]).unwrap();
 }
@@ -114,8 +114,8 @@ fn foreign_plugins_answer_by_script() {
     let exit = sim.exec("/opt/cni/bin/x", &env, b"in", &mut out).unwrap();
     assert_eq!((exit.code, exit.stdout, exit.stderr.as_str()), (1, 2, "no"));
     assert_eq!(&out[..2], b"{}");
-    assert_eq!(sim.exec("/opt/cni/bin/x", &env, b"in", &mut [0u8; 1]).unwrap_err().code.0, 100);
-    assert_eq!(sim.exec("/opt/cni/bin/y", &env, b"in", &mut out).unwrap_err().code.0, 5);
+    assert_eq!(sim.exec("/opt/cni/bin/x", &env, b"in", &mut [0u8; 1]).unwrap_err().code().0, 100);
+    assert_eq!(sim.exec("/opt/cni/bin/y", &env, b"in", &mut out).unwrap_err().code().0, 5);
     assert_eq!(sim.exec_calls().len(), 3);
     assert_eq!(sim.exec_calls()[0].command, "ADD");
 }

@@ -10,17 +10,10 @@ use picocni_core::json::{DEPTH, ErrorKind, Key, Kind, Limit, scan, validate};
 
 const THREE: Limit = Limit::new("THREE", 3);
 const FIVE: Limit = Limit::new("FIVE", 5);
-const PORT: &[Key] = &[
-    Key::int("hostPort", 1, 65_535),
-    Key::int("containerPort", 1, 65_535),
-    Key::str("protocol"),
-];
+const PORT: &[Key] = &[Key::int("hostPort", 1, 65_535), Key::int("containerPort", 1, 65_535), Key::str("protocol")];
 const RANGE: &[Key] = &[Key::str("subnet"), Key::str("gateway")];
-const PLUGIN: &[Key] = &[
-    Key::str("type"),
-    Key::raw("conf"),
-    Key::spanned("ports", &Kind::Array(&Kind::Object(PORT), &THREE)),
-];
+const PLUGIN: &[Key] =
+    &[Key::str("type"), Key::raw("conf"), Key::spanned("ports", &Kind::Array(&Kind::Object(PORT), &THREE))];
 
 /// One of everything a plugin may declare.
 pub const SCHEMA: &[Key] = &[
@@ -78,10 +71,7 @@ pub fn check(data: &[u8]) -> bool {
         }
     };
     if oracle.depth() > DEPTH {
-        let depth = ErrorKind::Limit {
-            name: "json::DEPTH",
-            max: DEPTH,
-        };
+        let depth = ErrorKind::Limit { name: "json::DEPTH", max: DEPTH };
         assert_eq!(valid.expect_err("too deep").kind, depth);
         assert!(ours.is_err());
         return false;
@@ -108,9 +98,7 @@ pub fn check(data: &[u8]) -> bool {
     }
     assert!(canonical.len() <= data.len() + canonical.matches("false").count());
     for name in ["opaque", "prevResult", "runtimeConfig"] {
-        let raw = document
-            .raw(name)
-            .map(|raw| serde_json::from_str::<Model>(raw).expect("a raw value is JSON"));
+        let raw = document.raw(name).map(|raw| serde_json::from_str::<Model>(raw).expect("a raw value is JSON"));
         assert_eq!(raw.as_ref(), recorded(SCHEMA, &oracle, name), "{name}");
     }
     let plugins = match recorded(SCHEMA, &oracle, "plugins") {
@@ -123,19 +111,12 @@ pub fn check(data: &[u8]) -> bool {
             .filter(|span| span.depth == 3 && span.name == name)
             .map(|span| serde_json::from_str(span.text).expect("a raw value is JSON"))
             .collect();
-        let theirs: Vec<Model> = plugins
-            .iter()
-            .filter_map(|plugin| recorded(PLUGIN, plugin, name).cloned())
-            .collect();
+        let theirs: Vec<Model> = plugins.iter().filter_map(|plugin| recorded(PLUGIN, plugin, name).cloned()).collect();
         assert_eq!(ours, theirs, "{name}");
     }
     let mut again = vec![0; canonical.len()];
     let second = scan(canonical.as_bytes(), SCHEMA, &mut again).expect("canonical text is taken");
-    assert_eq!(
-        second.canonical(),
-        canonical,
-        "canonical text is a fixed point"
-    );
+    assert_eq!(second.canonical(), canonical, "canonical text is a fixed point");
     assert_eq!(second.repeated_map_key(), None);
     true
 }
@@ -171,12 +152,9 @@ fn walk(source: &str, oracle: &Model) {
                 walk(member.value, value);
             }
             let mut out = vec![0; source.len() + 32];
-            let length = rewrite_object(source, &[("name", "[1]")], &["args"], &mut out)
-                .expect("it has room");
+            let length = rewrite_object(source, &[("name", "[1]")], &["args"], &mut out).expect("it has room");
             let mut expected: Vec<_> = members.clone();
-            expected.retain(|(key, _)| {
-                !key.eq_ignore_ascii_case("name") && !key.eq_ignore_ascii_case("args")
-            });
+            expected.retain(|(key, _)| !key.eq_ignore_ascii_case("name") && !key.eq_ignore_ascii_case("args"));
             expected.push(("name".to_string(), Model::List(vec![Model::Unsigned(1)])));
             let written: Model = serde_json::from_slice(&out[..length]).expect("it is JSON");
             assert_eq!(written, Model::Object(expected));

@@ -126,10 +126,7 @@ pub fn typed(kind: &Kind, value: &Model) -> Result<Option<Model>, Verdict> {
 fn object(keys: &[Key], members: &[(String, Model)]) -> Result<Model, Verdict> {
     let mut out: Vec<(String, Model)> = Vec::new();
     for (spelling, value) in members {
-        let Some(key) = keys
-            .iter()
-            .find(|key| key.name.eq_ignore_ascii_case(spelling))
-        else {
+        let Some(key) = keys.iter().find(|key| key.name.eq_ignore_ascii_case(spelling)) else {
             continue;
         };
         let new = match value {
@@ -154,11 +151,7 @@ pub fn keeps_on_null(kind: &Kind) -> bool {
 
 fn element(kind: &Kind, value: &Model) -> Result<Model, Verdict> {
     if *value != Model::Null {
-        let kind = if matches!(kind, Kind::Raw) {
-            &Kind::Any
-        } else {
-            kind
-        };
+        let kind = if matches!(kind, Kind::Raw) { &Kind::Any } else { kind };
         return Ok(typed(kind, value)?.unwrap_or(Model::Null));
     }
     match kind {

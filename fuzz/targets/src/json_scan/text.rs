@@ -48,9 +48,7 @@ fn value(kind: &Kind, choices: &mut Choices<'_>, depth: usize, out: &mut String)
         Kind::Spanned(inner) => value(inner, choices, depth, out),
         Kind::Str => string(choices, out),
         Kind::Bool => out.push_str(["true", "false"][choices.below(2)]),
-        Kind::BoolOrStr => {
-            out.push_str(["true", "\"true\"", "\"False\"", "false", "\"no\""][choices.below(5)])
-        }
+        Kind::BoolOrStr => out.push_str(["true", "\"true\"", "\"False\"", "false", "\"no\""][choices.below(5)]),
         Kind::Int { min, max } => integer(i128::from(*min), i128::from(*max), choices, out),
         Kind::Uint { min, max } => integer(i128::from(*min), i128::from(*max), choices, out),
         Kind::Object(keys) => members(choices, out, |choices, out| {
@@ -84,9 +82,7 @@ fn any(choices: &mut Choices<'_>, depth: usize, out: &mut String) {
         2 => out.push_str("null"),
         3 => integer(-300, 300, choices, out),
         4 => out.push_str(
-            [
-                "1.5", "-0", "-0.0", "1e3", "0.1E-7", "1E+2", "01", "1.", "-", ".5", "1e999",
-            ][choices.below(11)],
+            ["1.5", "-0", "-0.0", "1e3", "0.1E-7", "1E+2", "01", "1.", "-", ".5", "1e999"][choices.below(11)],
         ),
         5 if depth < 40 => elements(choices, out, |choices, out| any(choices, depth + 1, out)),
         6 if depth < 40 => members(choices, out, |choices, out| {
@@ -167,19 +163,11 @@ fn spelling(name: &str, choices: &mut Choices<'_>, out: &mut String) {
     out.push('"');
 }
 
-fn members(
-    choices: &mut Choices<'_>,
-    out: &mut String,
-    member: impl Fn(&mut Choices<'_>, &mut String),
-) {
+fn members(choices: &mut Choices<'_>, out: &mut String, member: impl Fn(&mut Choices<'_>, &mut String)) {
     bracketed("{", "}", choices, out, member);
 }
 
-fn elements(
-    choices: &mut Choices<'_>,
-    out: &mut String,
-    element: impl Fn(&mut Choices<'_>, &mut String),
-) {
+fn elements(choices: &mut Choices<'_>, out: &mut String, element: impl Fn(&mut Choices<'_>, &mut String)) {
     bracketed("[", "]", choices, out, element);
 }
 
@@ -209,8 +197,6 @@ fn bracketed(
 
 fn space(choices: &mut Choices<'_>, out: &mut String) {
     if choices.one_in(8) {
-        out.push_str(
-            [" ", "\n", "\t", "\r\n", "  ", "\u{a0}"][choices.below(6).min(choices.below(6))],
-        );
+        out.push_str([" ", "\n", "\t", "\r\n", "  ", "\u{a0}"][choices.below(6).min(choices.below(6))]);
     }
 }

@@ -1,7 +1,7 @@
 //! `picocni install DIR`: a link to this program for every plugin.
 
 use picocni_core::err;
-use picocni_core::error::{Error, Result};
+use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::limits;
 use picocni_core::text::fits;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, mkdirat, readlinkat_raw, stat, statat, symlinkat};
@@ -12,7 +12,7 @@ use crate::words::Words;
 
 type Path = heapless::String<{ limits::PATH }>;
 
-fn failed(what: &'static str, path: &str, errno: Errno) -> Error {
+fn failed(what: Phrase, path: &str, errno: Errno) -> Error {
     err!(IO, what, path, ": errno ", errno.raw_os_error())
 }
 
@@ -26,13 +26,13 @@ pub(crate) fn run(arguments: Words) -> Result<i32> {
         return Err(err!(ENVIRONMENT, "missing DIR", "usage: picocni install DIR, for example /opt/cni/bin"));
     }
     let mut bytes = [core::mem::MaybeUninit::<u8>::uninit(); limits::PATH];
-    let (own, _) = readlinkat_raw(CWD, "/proc/self/exe", &mut bytes).map_err(|errno| failed("failed to find own file", "/proc/self/exe", errno))?;
+    let (own, _) = readlinkat_raw(CWD, "/proc/self/exe", &mut bytes).map_err(|errno| failed(&"failed to find own file", "/proc/self/exe", errno))?;
     let own = core::str::from_utf8(own).map_err(|_| err!(IO, "own path is not UTF-8"))?;
     // A link beside the program survives a move of the directory.
     let target = own.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.contains('/')).unwrap_or(own);
     match mkdirat(CWD, dir, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(failed("failed to make directory", dir, errno)),
+        Err(errno) => return Err(failed(&"failed to make directory", dir, errno)),
     }
     // Looked at first: either every link is made or none.
     for plugin in picocni::REGISTRY {
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: Words) -> Result<i32> {
         match symlinkat(target, CWD, path.as_str()) {
             Ok(()) => terminal::out(&[&path, &" -> ", &target, &"\n"]),
             Err(Errno::EXIST) => terminal::out(&[&path, &" is there already\n"]),
-            Err(errno) => return Err(failed("failed to make link", &path, errno)),
+            Err(errno) => return Err(failed(&"failed to make link", &path, errno)),
         }
     }
     Ok(0)
@@ -61,7 +61,7 @@ fn is_ours(path: &str) -> Result<bool> {
     let entry = match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(entry) => entry,
         Err(Errno::NOENT) => return Ok(true),
-        Err(errno) => return Err(failed("failed to look at", path, errno)),
+        Err(errno) => return Err(failed(&"failed to look at", path, errno)),
     };
     if FileType::from_raw_mode(entry.st_mode) != FileType::Symlink {
         return Ok(false);

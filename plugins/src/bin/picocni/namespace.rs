@@ -4,7 +4,6 @@
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
 use picocni_core::limits;
-use picocni_core::put;
 use picocni_core::text::{fits, parse_u32};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
@@ -126,11 +125,4 @@ fn pin(path: &str) -> core::result::Result<(), Errno> {
     let mounted = mount_bind("/proc/self/ns/net", path);
     enter(&home)?;
     mounted
-}
-
-/// Text of a namespace for messages.
-pub(crate) fn describe(namespace: &Namespace) -> heapless::String<{ limits::SANDBOX }> {
-    let mut text = heapless::String::new();
-    put!(&mut text, namespace.path);
-    text
 }

@@ -2,8 +2,7 @@
 
 use super::*;
 
-const ALL: &str =
-    r#""mac":"02:00:00:00:00:AA","promisc":true,"mtu":1400,"allmulti":true,"txQLen":50,"#;
+const ALL: &str = r#""mac":"02:00:00:00:00:AA","promisc":true,"mtu":1400,"allmulti":true,"txQLen":50,"#;
 
 #[test]
 fn attributes_are_set_backed_up_checked_and_restored() {
@@ -20,21 +19,10 @@ fn attributes_are_set_backed_up_checked_and_restored() {
         r#"{"mac":"02:00:00:00:00:01","promisc":false,"mtu":1500,"allmulti":false,"txQLen":1000,"picocni":"picocni:net1:c1:eth0"}"#
     );
     // Both of that name have the configured spelling, the other its own; the MTU only the container's.
+    assert_eq!(printed.matches(r#""mac":"02:00:00:00:00:AA""#).count(), 2, "{printed}");
+    assert_eq!(printed.matches(r#""mac":"02:00:00:00:00:09""#).count(), 1, "{printed}");
     assert_eq!(
-        printed.matches(r#""mac":"02:00:00:00:00:AA""#).count(),
-        2,
-        "{printed}"
-    );
-    assert_eq!(
-        printed.matches(r#""mac":"02:00:00:00:00:09""#).count(),
-        1,
-        "{printed}"
-    );
-    assert_eq!(
-        (
-            printed.matches(r#""mtu":1400"#).count(),
-            printed.matches(r#""mtu":1500"#).count()
-        ),
+        (printed.matches(r#""mtu":1400"#).count(), printed.matches(r#""mtu":1500"#).count()),
         (1, 1),
         "{printed}"
     );
@@ -42,20 +30,8 @@ fn attributes_are_set_backed_up_checked_and_restored() {
     host.call("DEL", &config(ALL)).ok();
     let after = host.link();
     assert_eq!(
-        (
-            after.mac,
-            after.promisc,
-            after.mtu,
-            after.allmulti,
-            after.txqlen
-        ),
-        (
-            before.mac,
-            before.promisc,
-            before.mtu,
-            before.allmulti,
-            before.txqlen
-        )
+        (after.mac, after.promisc, after.mtu, after.allmulti, after.txqlen),
+        (before.mac, before.promisc, before.mtu, before.allmulti, before.txqlen)
     );
     assert_eq!(host.file(BACKUP), None);
     host.call("DEL", &config(ALL)).ok();
@@ -66,35 +42,21 @@ fn the_backup_holds_only_what_is_changed() {
     let mut host = Host::new();
     host.add(r#""mtu":1400,"dataDir":"/var/lib/x/","#).ok();
     assert_eq!(host.file(BACKUP), None);
-    assert_eq!(
-        host.file("/var/lib/x/c1_eth0.json").unwrap(),
-        r#"{"mtu":1500,"picocni":"picocni:net1:c1:eth0"}"#
-    );
+    assert_eq!(host.file("/var/lib/x/c1_eth0.json").unwrap(), r#"{"mtu":1500,"picocni":"picocni:net1:c1:eth0"}"#);
     // What somebody else changed meanwhile is not ours to set back.
-    host.set(LinkChange {
-        txqlen: Some(7),
-        ..LinkChange::default()
-    });
-    host.call("DEL", &config(r#""mtu":1400,"dataDir":"/var/lib/x/","#))
-        .ok();
+    host.set(LinkChange { txqlen: Some(7), ..LinkChange::default() });
+    host.call("DEL", &config(r#""mtu":1400,"dataDir":"/var/lib/x/","#)).ok();
     assert_eq!((host.link().mtu, host.link().txqlen), (1500, 7));
 }
 
 #[test]
 fn zero_and_false_count_where_they_say_something() {
     let mut host = Host::new();
-    host.set(LinkChange {
-        allmulti: Some(true),
-        promisc: Some(true),
-        ..LinkChange::default()
-    });
+    host.set(LinkChange { allmulti: Some(true), promisc: Some(true), ..LinkChange::default() });
     let keys = r#""allmulti":false,"txQLen":0,"promisc":false,"mtu":0,"#;
     host.add(keys).ok();
     let link = host.link();
-    assert_eq!(
-        (link.allmulti, link.txqlen, link.promisc, link.mtu),
-        (false, 0, true, 1500)
-    );
+    assert_eq!((link.allmulti, link.txqlen, link.promisc, link.mtu), (false, 0, true, 1500));
     host.call("CHECK", &config(keys)).ok();
     host.call("DEL", &config(keys)).ok();
     assert_eq!((host.link().allmulti, host.link().txqlen), (true, 1000));
@@ -123,22 +85,11 @@ fn the_mac_comes_from_the_strongest_source() {
 fn args_override_the_config() {
     let mut host = Host::new();
     let args = r#""args":{"cni":{"promisc":true,"mtu":1300,"allmulti":true,"txQLen":9}},"#;
-    host.add(
-        &[
-            r#""promisc":false,"mtu":1400,"allmulti":false,"txQLen":8,"#,
-            args,
-        ]
-        .concat(),
-    )
-    .ok();
+    host.add(&[r#""promisc":false,"mtu":1400,"allmulti":false,"txQLen":8,"#, args].concat()).ok();
     let link = host.link();
-    assert_eq!(
-        (link.promisc, link.mtu, link.allmulti, link.txqlen),
-        (true, 1300, true, 9)
-    );
+    assert_eq!((link.promisc, link.mtu, link.allmulti, link.txqlen), (true, 1300, true, 9));
     let mut host = Host::new();
-    host.add(r#""promisc":true,"mtu":1400,"args":{"cni":{"promisc":false,"mtu":0}},"#)
-        .ok();
+    host.add(r#""promisc":true,"mtu":1400,"args":{"cni":{"promisc":false,"mtu":0}},"#).ok();
     assert_eq!((host.link().promisc, host.link().mtu), (false, 1500));
 }
 
@@ -169,14 +120,8 @@ fn wrong_values_are_refused_before_anything_is_done() {
 #[test]
 fn an_mtu_is_reported_since_spec_1_1_0() {
     let mut host = Host::new();
-    let printed = host
-        .call("ADD", &config(r#""mtu":1400,"#).replace("1.1.0", "1.0.0"))
-        .ok();
-    assert_eq!(
-        (printed.contains(r#""mtu":1400"#), host.link().mtu),
-        (false, 1400),
-        "{printed}"
-    );
+    let printed = host.call("ADD", &config(r#""mtu":1400,"#).replace("1.1.0", "1.0.0")).ok();
+    assert_eq!((printed.contains(r#""mtu":1400"#), host.link().mtu), (false, 1400), "{printed}");
 }
 
 #[test]
@@ -187,11 +132,7 @@ fn a_missing_link_fails_add_and_check_but_not_del() {
     host.sim.remove_sandbox(NETNS);
     host.sim.add_sandbox(NETNS).unwrap();
     host.call("CHECK", &conf).error(104);
-    assert!(
-        host.call("ADD", &conf)
-            .error(101)
-            .contains("container interface is missing")
-    );
+    assert!(host.call("ADD", &conf).error(101).contains("container interface is missing"));
     assert_eq!(host.sysctl("net/core/somaxconn").unwrap(), "4096");
     host.call("DEL", &conf).ok();
     assert_eq!(host.file(BACKUP), None);
@@ -225,30 +166,14 @@ fn a_backup_of_the_reference_plugin_is_restored() {
     host.sim.set_file(BACKUP, written.as_bytes()).unwrap();
     host.call("DEL", &config("")).ok();
     let link = host.link();
-    assert_eq!(
-        (
-            link.mac.0[5],
-            link.promisc,
-            link.mtu,
-            link.allmulti,
-            link.txqlen
-        ),
-        (0x77, true, 1234, true, 5)
-    );
+    assert_eq!((link.mac.0[5], link.promisc, link.mtu, link.allmulti, link.txqlen), (0x77, true, 1234, true, 5));
     assert_eq!(host.file(BACKUP), None);
 }
 
 #[test]
 fn a_torn_backup_never_is_in_the_way() {
     let long = [b' '; backup::FILE + 1];
-    for torn in [
-        &b""[..],
-        b"{\"mac\":\"02",
-        b"\0\0\0\0",
-        b"[]",
-        b"{\"mtu\":\"x\"}",
-        &long,
-    ] {
+    for torn in [&b""[..], b"{\"mac\":\"02", b"\0\0\0\0", b"[]", b"{\"mtu\":\"x\"}", &long] {
         let mut host = Host::new();
         host.sim.set_file(BACKUP, torn).unwrap();
         host.call("DEL", &config(ALL)).ok();
@@ -259,17 +184,9 @@ fn a_torn_backup_never_is_in_the_way() {
     }
     // Well formed, with values that no link has.
     let mut host = Host::new();
-    host.sim
-        .set_file(
-            BACKUP,
-            br#"{"mac":"zz","mtu":-5,"txQLen":-1,"promisc":null}"#,
-        )
-        .unwrap();
+    host.sim.set_file(BACKUP, br#"{"mac":"zz","mtu":-5,"txQLen":-1,"promisc":null}"#).unwrap();
     host.call("DEL", &config(ALL)).ok();
-    assert_eq!(
-        (host.file(BACKUP), host.link().mtu, host.link().txqlen),
-        (None, 1500, 1000)
-    );
+    assert_eq!((host.file(BACKUP), host.link().mtu, host.link().txqlen), (None, 1500, 1000));
 }
 
 #[test]
@@ -291,14 +208,9 @@ fn a_backup_of_another_attachment_is_left_alone() {
     host.sim.set_file(BACKUP, theirs.as_bytes()).unwrap();
     assert!(host.add(r#""mtu":1400,"#).error(103).contains(BACKUP));
     host.call("DEL", &config("")).ok();
-    assert_eq!(
-        (host.file(BACKUP).unwrap().as_str(), host.link().mtu),
-        (theirs, 1500)
-    );
+    assert_eq!((host.file(BACKUP).unwrap().as_str(), host.link().mtu), (theirs, 1500));
     // The network was renamed meanwhile: still this interface's.
-    host.sim
-        .set_file(BACKUP, br#"{"mtu":900,"picocni":"picocni:old:c1:eth0"}"#)
-        .unwrap();
+    host.sim.set_file(BACKUP, br#"{"mtu":900,"picocni":"picocni:old:c1:eth0"}"#).unwrap();
     host.call("DEL", &config("")).ok();
     assert_eq!((host.file(BACKUP), host.link().mtu), (None, 900));
 }
@@ -306,62 +218,23 @@ fn a_backup_of_another_attachment_is_left_alone() {
 #[test]
 fn check_names_what_has_changed() {
     for (key, set) in [
-        (
-            "mac",
-            LinkChange {
-                mac: Some(OLD_MAC),
-                ..LinkChange::default()
-            },
-        ),
-        (
-            "promisc",
-            LinkChange {
-                promisc: Some(false),
-                ..LinkChange::default()
-            },
-        ),
-        (
-            "mtu",
-            LinkChange {
-                mtu: Some(1401),
-                ..LinkChange::default()
-            },
-        ),
-        (
-            "allmulti",
-            LinkChange {
-                allmulti: Some(false),
-                ..LinkChange::default()
-            },
-        ),
-        (
-            "txQLen",
-            LinkChange {
-                txqlen: Some(51),
-                ..LinkChange::default()
-            },
-        ),
+        ("mac", LinkChange { mac: Some(OLD_MAC), ..LinkChange::default() }),
+        ("promisc", LinkChange { promisc: Some(false), ..LinkChange::default() }),
+        ("mtu", LinkChange { mtu: Some(1401), ..LinkChange::default() }),
+        ("allmulti", LinkChange { allmulti: Some(false), ..LinkChange::default() }),
+        ("txQLen", LinkChange { txqlen: Some(51), ..LinkChange::default() }),
     ] {
         let mut host = Host::new();
         host.add(ALL).ok();
         host.set(set);
-        assert!(
-            host.call("CHECK", &config(ALL))
-                .error(104)
-                .contains(&format!("{key} is ")),
-            "{key}"
-        );
+        assert!(host.call("CHECK", &config(ALL)).error(104).contains(&format!("{key} is ")), "{key}");
         host.call("CHECK", &config("")).ok();
     }
 }
 
 #[test]
 fn file_names_that_cannot_be_are_no_backups() {
-    let owner = |container| picocni_core::owner::Owner {
-        network: "n",
-        container,
-        ifname: IfName::of("eth0"),
-    };
+    let owner = |container| picocni_core::owner::Owner { network: "n", container, ifname: IfName::of("eth0") };
     let longest = "c".repeat(backup::FILE_NAME - "_eth0.json".len());
     assert!(backup::path("/d", &owner(&longest)).is_some());
     let longer = format!("{longest}c");

@@ -17,11 +17,7 @@ fn step<'a>(command: &'a str, config: &'a str) -> picocni_core::sim::Step<'a> {
         path: "/opt/cni/bin",
         netns_override: "",
     };
-    picocni_core::sim::Step {
-        plugin: &Tuning,
-        env,
-        config: config.as_bytes(),
-    }
+    picocni_core::sim::Step { plugin: &Tuning, env, config: config.as_bytes() }
 }
 
 fn proven(case: &Case<'_>) -> usize {
@@ -48,23 +44,12 @@ fn build(sim: &mut SimBackend) -> picocni_core::error::Result<()> {
 #[test]
 fn a_failed_add_leaves_nothing() {
     let conf = config(KEYS);
-    let case = Case {
-        registry: crate::REGISTRY,
-        build: &build,
-        before: &[],
-        step: step("ADD", &conf),
-        observations: false,
-    };
+    let case =
+        Case { registry: crate::REGISTRY, build: &build, before: &[], step: step("ADD", &conf), observations: false };
     // Three sysctls, the backup, five attributes.
     assert_eq!(proven(&case), 9);
     // And the allowlist, the link, the backup are read.
-    assert_eq!(
-        proven(&Case {
-            observations: true,
-            ..case
-        }),
-        12
-    );
+    assert_eq!(proven(&Case { observations: true, ..case }), 12);
 }
 
 #[test]
@@ -95,13 +80,7 @@ fn a_failed_del_is_finished_by_the_next() {
     };
     // Five attributes, then the backup.
     assert_eq!(proven(&case), 6);
-    assert_eq!(
-        proven(&Case {
-            observations: true,
-            ..case
-        }),
-        7
-    );
+    assert_eq!(proven(&Case { observations: true, ..case }), 7);
 }
 
 #[test]
@@ -112,24 +91,15 @@ fn a_failed_gc_is_finished_by_the_next() {
 fn fail_gc_everywhere() {
     let conf = config(KEYS);
     let before = [step("ADD", &conf)];
-    let gc =
-        r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning","cni.dev/valid-attachments":[]}"#;
+    let gc = r#"{"cniVersion":"1.1.0","name":"net1","type":"tuning","cni.dev/valid-attachments":[]}"#;
     let build = |sim: &mut SimBackend| {
         build(sim)?;
         (0..20).try_for_each(|at| {
             let backup = format!(r#"{{"picocni":"picocni:net1:d{at}:eth0"}}"#);
-            sim.set_file(
-                &format!("/run/cni/tuning/d{at}_eth0.json"),
-                backup.as_bytes(),
-            )
+            sim.set_file(&format!("/run/cni/tuning/d{at}_eth0.json"), backup.as_bytes())
         })
     };
-    let case = Case {
-        registry: crate::REGISTRY,
-        build: &build,
-        before: &before,
-        step: step("GC", gc),
-        observations: false,
-    };
+    let case =
+        Case { registry: crate::REGISTRY, build: &build, before: &before, step: step("GC", gc), observations: false };
     assert_eq!(proven(&case), 21);
 }

@@ -1,7 +1,7 @@
 //! The private namespaces of the demo.
 
 use picocni_core::err;
-use picocni_core::error::{Error, Result};
+use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::limits;
 use picocni_core::text::fits;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
@@ -12,7 +12,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::namespace::unshare;
 
-fn failed(what: &'static str, errno: Errno) -> Error {
+fn failed(what: Phrase, errno: Errno) -> Error {
     err!(NETNS, what, "errno ", errno.raw_os_error())
 }
 
@@ -35,8 +35,8 @@ pub(super) fn enter() -> Result<()> {
     // Without this the kernel refuses a group map (user_namespaces(7)).
     let _ = put("/proc/self/setgroups", "deny");
     let map = |id: u32| fits::<32>(&[&"0 ", &id, &" 1"]).unwrap_or_default();
-    put("/proc/self/uid_map", &map(uid)).map_err(|errno| failed("failed to become root of a user namespace", errno))?;
-    put("/proc/self/gid_map", &map(gid)).map_err(|errno| failed("failed to become root of a user namespace", errno))?;
+    put("/proc/self/uid_map", &map(uid)).map_err(|errno| failed(&"failed to become root of a user namespace", errno))?;
+    put("/proc/self/gid_map", &map(gid)).map_err(|errno| failed(&"failed to become root of a user namespace", errno))?;
     furnish()
 }
 
@@ -47,12 +47,12 @@ fn put(path: &str, text: &str) -> core::result::Result<(), Errno> {
 
 fn furnish() -> Result<()> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(|errno| failed("failed to make mounts private", errno))?;
+        .map_err(|errno| failed(&"failed to make mounts private", errno))?;
     for dir in ["/run", "/var/lib"] {
         mount("picocni-demo", dir, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755,size=4m")
-            .map_err(|errno| failed("failed to mount a private tmpfs", errno))?;
+            .map_err(|errno| failed(&"failed to mount a private tmpfs", errno))?;
     }
-    crate::demo::traffic::set_up_loopback().map_err(|errno| failed("failed to set the loopback interface up", errno))
+    crate::demo::traffic::set_up_loopback().map_err(|errno| failed(&"failed to set the loopback interface up", errno))
 }
 
 /// Writes the demo's network configuration.

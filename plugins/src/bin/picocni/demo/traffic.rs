@@ -4,7 +4,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use picocni_core::err;
-use picocni_core::error::{Error, Result};
+use picocni_core::error::{Error, Phrase, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -30,16 +30,16 @@ pub(super) struct Places {
     pub(super) client: OwnedFd,
 }
 
-fn failed(what: &'static str, errno: Errno) -> Error {
+fn failed(what: Phrase, errno: Errno) -> Error {
     err!(KERNEL, what, "errno ", errno.raw_os_error())
 }
 
 impl Places {
     pub(super) fn open(web: &str, client: &str) -> Result<Self> {
         let open = |path: &str| {
-            openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| failed("failed to open a namespace", errno))
+            openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| failed(&"failed to open a namespace", errno))
         };
-        let host = own().map_err(|errno| failed("failed to open the demo's own namespace", errno))?;
+        let host = own().map_err(|errno| failed(&"failed to open the demo's own namespace", errno))?;
         Ok(Places { host, web: open(web)?, client: open(client)? })
     }
 
@@ -71,7 +71,7 @@ pub(super) fn set_up_loopback() -> core::result::Result<(), Errno> {
     outcome
 }
 
-fn wait(fd: &OwnedFd, what: &'static str) -> Result<()> {
+fn wait(fd: &OwnedFd, what: Phrase) -> Result<()> {
     let patience = Timespec { tv_sec: PATIENCE_MS / 1000, tv_nsec: (PATIENCE_MS % 1000).saturating_mul(1_000_000) };
     match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&patience)) {
         Ok(0) => Err(err!(KERNEL, what, "no answer within ", PATIENCE_MS, " ms")),
@@ -82,7 +82,7 @@ fn wait(fd: &OwnedFd, what: &'static str) -> Result<()> {
 
 /// One ICMP echo and its reply.
 pub(super) fn ping(places: &Places, from: &OwnedFd, to: IpAddr) -> Result<()> {
-    const WHAT: &str = "ping failed";
+    const WHAT: Phrase = &"ping failed";
     let v6 = to.is_ipv6();
     let protocol = if v6 { ipproto::ICMPV6 } else { ipproto::ICMP };
     let socket = places.socket(from, v6, SocketType::RAW, Some(protocol)).map_err(|errno| failed(WHAT, errno))?;
@@ -128,7 +128,7 @@ fn checksum(packet: &[u8]) -> u16 {
 
 /// A request to the published port, answered by a server in pod `web`.
 pub(super) fn exchange(places: &Places, from: &OwnedFd, to: (IpAddr, u16), port: u16) -> Result<()> {
-    const WHAT: &str = "exchange through the published port failed";
+    const WHAT: Phrase = &"exchange through the published port failed";
     let io = |errno| failed(WHAT, errno);
     let v6 = to.0.is_ipv6();
     let server = places.socket(&places.web, v6, SocketType::STREAM, None).map_err(io)?;
@@ -155,7 +155,7 @@ fn say(fd: &OwnedFd, text: &[u8]) -> core::result::Result<(), Errno> {
 }
 
 /// Reads until exactly `expected` has come.
-fn hear(fd: &OwnedFd, expected: &[u8], what: &'static str) -> Result<()> {
+fn hear(fd: &OwnedFd, expected: &[u8], what: Phrase) -> Result<()> {
     let mut buffer = [0u8; 128];
     let mut length = 0usize;
     while length < expected.len() {
