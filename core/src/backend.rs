@@ -10,6 +10,7 @@ use crate::observe::{Address, Link, Ns, Route};
 use crate::op::{Change, Removal};
 
 /// Where a plugin's program was found.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Found {

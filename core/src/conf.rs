@@ -34,6 +34,7 @@ pub const IPAM: Key = Key::object("ipam", IPAM_TYPE);
 /// Puts a plugin's own keys behind the common ones:
 /// `const KEYS: [Key; COMMON_LEN + 2] = with_common([IPAM, Key::bool("x")]);`
 #[must_use]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated at compile time, where a wrong index is an error")]
 pub const fn with_common<const OWN: usize, const ALL: usize>(own: [Key; OWN]) -> [Key; ALL] {
     assert!(ALL == OWN + COMMON_LEN, "one slot for each key");
     let mut all = [Key::str(""); ALL];

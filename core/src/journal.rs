@@ -13,6 +13,7 @@ use crate::text::fits;
 type Path = heapless::String<{ limits::PATH }>;
 
 /// An inverse with its text copied, so that it outlives the plan.
+#[allow(clippy::large_enum_variant, reason = "no heap to box the long ones; pages that no entry reaches are never touched")]
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Inverse {

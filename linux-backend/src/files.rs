@@ -161,7 +161,7 @@ pub(crate) fn claim_holder(dir: &str, key: &str, out: &mut heapless::String<{ li
     let path: heapless::String<{ limits::PATH }> =
         fits(&[&dir, &"/", &key]).ok_or_else(|| Error::limit("PATH", limits::PATH))?;
     let mut bytes = [0u8; limits::TAG];
-    let read = with_path(&path, |path| readlinkat_raw(CWD, path, &mut bytes[..]).map(|length| length));
+    let read = with_path(&path, |path| readlinkat_raw(CWD, path, &mut bytes[..]));
     match read {
         Ok(length) => {
             let text = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or("");

@@ -4,7 +4,7 @@ use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::put;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::fs::{CWD, FsWord, Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -12,8 +12,8 @@ use crate::errno::Reason;
 use crate::files::with_path;
 
 /// File systems that a namespace file can be on (linux/magic.h).
-const NSFS_MAGIC: i64 = 0x6e73_6673;
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const NSFS_MAGIC: FsWord = 0x6e73_6673;
+const PROC_SUPER_MAGIC: FsWord = 0x9fa0;
 
 /// The namespace this program was started in.
 pub(crate) const OWN: &str = "/proc/self/ns/net";
@@ -29,7 +29,7 @@ pub(crate) fn open(path: &str) -> Result<Option<OwnedFd>> {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(errno) => return Err(err!(NETNS, "failed to open netns", "\"", path, "\": ", Reason(errno.raw_os_error()))),
     };
-    let kind = fstatfs(&fd).map_or(0, |stat| i64::from(stat.f_type));
+    let kind = fstatfs(&fd).map_or(0, |stat| stat.f_type);
     if kind != NSFS_MAGIC && kind != PROC_SUPER_MAGIC {
         return Err(err!(NETNS, "path is not a network namespace", "\"", path, "\" is a file on another file system"));
     }

@@ -162,17 +162,16 @@ impl Socket {
         self.send(request)?;
         loop {
             let datagram = self.receive(buffer, true)?;
-            for message in Messages::new(datagram).filter(|m| m.seq == seq) {
-                match message.ack() {
-                    Some(ack) if absent.contains(&ack.errno) => return Ok(false),
-                    Some(ack) if ack.errno != 0 => return Err(Refusal::of(&ack)),
-                    Some(_) => return Ok(true),
-                    None => {
-                        each(&message);
-                        return Ok(true);
-                    }
+            let Some(message) = Messages::new(datagram).find(|message| message.seq == seq) else { continue };
+            return match message.ack() {
+                Some(ack) if absent.contains(&ack.errno) => Ok(false),
+                Some(ack) if ack.errno != 0 => Err(Refusal::of(&ack)),
+                Some(_) => Ok(true),
+                None => {
+                    each(&message);
+                    Ok(true)
                 }
-            }
+            };
         }
     }
 

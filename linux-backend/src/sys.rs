@@ -70,6 +70,7 @@ pub fn exit(code: i32) -> ! {
 
 /// Standard input.
 #[must_use]
+#[allow(unused_unsafe, reason = "a safe function where a program with std links rustix")]
 pub fn stdin() -> BorrowedFd<'static> {
     // SAFETY: this program never closes its standard descriptors.
     unsafe { rustix::stdio::stdin() }
@@ -77,6 +78,7 @@ pub fn stdin() -> BorrowedFd<'static> {
 
 /// Standard output.
 #[must_use]
+#[allow(unused_unsafe, reason = "a safe function where a program with std links rustix")]
 pub fn stdout() -> BorrowedFd<'static> {
     // SAFETY: this program never closes its standard descriptors.
     unsafe { rustix::stdio::stdout() }
@@ -84,6 +86,7 @@ pub fn stdout() -> BorrowedFd<'static> {
 
 /// Standard error.
 #[must_use]
+#[allow(unused_unsafe, reason = "a safe function where a program with std links rustix")]
 pub fn stderr() -> BorrowedFd<'static> {
     // SAFETY: this program never closes its standard descriptors.
     unsafe { rustix::stdio::stderr() }

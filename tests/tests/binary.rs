@@ -58,7 +58,7 @@ fn has_no_panic_in_it() {
         "slice_index",
         "slice_error_fail",
         "panic_const",
-        "option..",
+        
         "cell5panic",
         "len_mismatch",
         "already_borrowed",

@@ -86,12 +86,10 @@ fn read_020(block: &Ip020<'_>, out: &mut AddResult) -> Result<()> {
     Ok(())
 }
 
-/// Text of an error object that a foreign plugin printed, for the runtime side.
-///
-/// # Errors
-/// Not an error object.
-pub fn error_object<'t>(raw: &[u8], text: &'t mut [u8]) -> core::result::Result<(u32, Str<'t>, Str<'t>), ()> {
-    let document = json::scan(raw, ERROR_KEYS, text).map_err(|_| ())?;
-    let error: super::wire::ErrorObject<'_> = json::from_canonical(document.canonical()).map_err(|_| ())?;
-    Ok((error.code, error.msg, error.details))
+/// Code, phrase and details of an error object that a foreign plugin printed;
+/// `None` if it is none.
+pub fn error_object<'t>(raw: &[u8], text: &'t mut [u8]) -> Option<(u32, Str<'t>, Str<'t>)> {
+    let document = json::scan(raw, ERROR_KEYS, text).ok()?;
+    let error: super::wire::ErrorObject<'_> = json::from_canonical(document.canonical()).ok()?;
+    Some((error.code, error.msg, error.details))
 }

@@ -64,7 +64,7 @@ impl Chain<'_, '_> {
         let mut named = Error::of(error.code(), &"plugin failed", &parts).with_errno(error.errno());
         let Buffers { foreign_error, foreign_text, .. } = self.session.work();
         match decode::error_object(foreign_error, foreign_text) {
-            Ok((code, msg, details)) if error.foreign => {
+            Some((code, msg, details)) if error.foreign => {
                 named = named.as_code(Code(code));
                 put_str(msg, &mut named.more());
                 if !details.is_empty() {

@@ -98,7 +98,7 @@ impl Chain<'_, '_> {
             // Plugins of 0.1.0 had no VERSION.
             Err(error) if error.foreign => {
                 return match decode::error_object(foreign_error, text) {
-                    Ok((_, msg, _)) if msg == "unknown CNI_COMMAND: VERSION" => Ok(version == "0.1.0"),
+                    Some((_, msg, _)) if msg == "unknown CNI_COMMAND: VERSION" => Ok(version == "0.1.0"),
                     _ => Err(error.own().as_code(Code::DELEGATE).with(&" does not answer VERSION")),
                 };
             }

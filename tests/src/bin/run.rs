@@ -110,7 +110,7 @@ fn house_style(run: &mut Runner) {
     run.stage("format", |run| {
         for manifest in &manifests {
             let manifest = manifest.to_string_lossy();
-            run.command(&paths::root(), &["cargo", "fmt", "--all", "--check", "--manifest-path", &manifest], &[])?;
+            run.command(&paths::root(), &["cargo", "fmt", "--all", "--manifest-path", &manifest, "--", "--check", "-l"], &[])?;
         }
         Ok(())
     });

@@ -1,5 +1,6 @@
 //! Golden bytes: our requests against those of iproute2, our readers against
 //! what the kernel answered. Captured on a little-endian machine.
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod compare;
 mod framing;

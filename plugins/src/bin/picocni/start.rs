@@ -74,7 +74,7 @@ mod mem {
     unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
         // SAFETY: the caller's buffer of `length` bytes.
         unsafe {
-            core::arch::asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") byte as u8, options(nostack, preserves_flags));
+            core::arch::asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") byte.to_le_bytes()[0], options(nostack, preserves_flags));
         }
         to
     }
@@ -114,7 +114,7 @@ mod mem {
         unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
             for at in 0..length {
                 // SAFETY: within the caller's buffer.
-                unsafe { to.wrapping_add(at).write_volatile(byte as u8) };
+                unsafe { to.wrapping_add(at).write_volatile(byte.to_le_bytes()[0]) };
             }
             to
         }
