@@ -35,7 +35,7 @@ impl Code {
     pub const NOT_AVAILABLE: Code = Code(50);
     /// STATUS: as 50, and existing containers may have limited connectivity.
     pub const LIMITED: Code = Code(51);
-    /// Ours: a capacity of [`limits`](crate::limits) was exceeded.
+    /// Ours: a capacity of [`limits`] was exceeded.
     pub const LIMIT: Code = Code(100);
     /// Ours: the kernel refused an operation.
     pub const KERNEL: Code = Code(101);

@@ -7,7 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | text in, text out | [`json`], [`text`], [`error`] |
-//! | the spec's words | [`version`], [`env`], [`name`], [`net`], [`conf`], [`result`] |
+//! | the spec's words | [`version`], [`env`](mod@env), [`name`], [`net`], [`conf`], [`result`] |
 //! | what is done | [`op`], [`journal`], [`observe`], [`backend`], [`sim`] |
 //! | who does it | [`plugin`], [`session`], [`dispatch`], [`check`] |
 //! | networks as a runtime sees them | [`runtime`] |

@@ -110,7 +110,11 @@ fn house_style(run: &mut Runner) {
     run.stage("format", |run| {
         for manifest in &manifests {
             let manifest = manifest.to_string_lossy();
-            run.command(&paths::root(), &["cargo", "fmt", "--all", "--manifest-path", &manifest, "--", "--check", "-l"], &[])?;
+            run.command(
+                &paths::root(),
+                &["cargo", "fmt", "--all", "--manifest-path", &manifest, "--", "--check", "-l"],
+                &[],
+            )?;
         }
         Ok(())
     });

@@ -74,9 +74,9 @@ pub const fn concat(parts: &[DataType]) -> u32 {
 /// What a map gives back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetData {
-    /// Bytes: their type, see [`concat`], and how many.
+    /// Bytes: their type, see [`concat()`], and how many.
     Value {
-        /// As [`concat`] gives it.
+        /// As [`concat()`] gives it.
         kind: u32,
         /// Bytes.
         len: u32,
@@ -94,7 +94,7 @@ pub struct Set<'a> {
     pub name: &'a str,
     /// Any number that no other new set of the transaction has.
     pub id: u32,
-    /// As [`concat`] gives it.
+    /// As [`concat()`] gives it.
     pub key_type: u32,
     /// Bytes of a key.
     pub key_len: u32,
