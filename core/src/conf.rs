@@ -9,6 +9,7 @@ use crate::put;
 use crate::result::wire::{Dns, PrevResult, RESULT_KEYS};
 use crate::text::{Put, Sink};
 
+const CAPABILITY_LIMIT: Limit = Limit::new("CAPABILITIES", limits::CAPABILITIES);
 const ATTACHMENT_LIMIT: Limit = Limit::new("ATTACHMENTS", limits::ATTACHMENTS);
 const ATTACHMENT: Kind = Kind::Object(&[Key::str("containerID"), Key::str("ifname")]);
 const IPAM_TYPE: &[Key] = &[Key::str("type")];
@@ -25,7 +26,7 @@ pub const COMMON: [Key; COMMON_LEN] = [
     Key::spanned("prevResult", &Kind::Object(RESULT_KEYS)),
     Key::array("cni.dev/valid-attachments", &ATTACHMENT, &ATTACHMENT_LIMIT),
     Key::array("cni.dev/attachments", &ATTACHMENT, &ATTACHMENT_LIMIT),
-    Key::any("capabilities"),
+    Key::map("capabilities", &Kind::Bool, &CAPABILITY_LIMIT),
 ];
 
 /// The `ipam` key for plugins that only delegate.

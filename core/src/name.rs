@@ -105,6 +105,14 @@ pub struct IfIndex(pub u32);
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
+    /// Whether a link may have it: not a group address, not zero
+    /// (is_valid_ether_addr() in the kernel).
+    #[must_use]
+    pub fn is_unicast(self) -> bool {
+        let [first, ..] = self.0;
+        first & 1 == 0 && self.0 != [0; 6]
+    }
+
     /// Parses `aa:bb:cc:dd:ee:ff` or `aa-bb-…` (as Go's net.ParseMAC for EUI-48).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

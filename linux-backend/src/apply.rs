@@ -25,6 +25,7 @@ use crate::wait;
 use crate::wire::link::{LinkKind, NewLink};
 use crate::wire::nlmsg::Batch;
 
+const EACCES: i32 = 13;
 const EEXIST: i32 = 17;
 
 /// Alias of bridges that we made.
@@ -217,8 +218,17 @@ fn write_sysctl<'c>(
         unless_ignored(sysctl::write(key, value), on_failure)?;
         return Ok(None);
     }
-    if !unless_ignored(sysctl::read(key, old).map(|_| ()), on_failure)? {
-        return Ok(None);
+    match sysctl::read(key, old) {
+        // A write-only one (net.ipv4.route.flush) is an act without an inverse.
+        Err(error) if error.errno() == EACCES => {
+            unless_ignored(sysctl::write(key, value), on_failure)?;
+            return Ok(None);
+        }
+        read => {
+            if !unless_ignored(read.map(|_| ()), on_failure)? {
+                return Ok(None);
+            }
+        }
     }
     let written = unless_ignored(sysctl::write(key, value), on_failure)?;
     Ok(written.then_some(Removal::ResetSysctl { ns, key, value: old }))

@@ -64,13 +64,16 @@ pub(crate) fn make_dirs(dir: &str, mode: u32) -> core::result::Result<(), Errno>
     Ok(())
 }
 
-/// Reads until the buffer is full or the file ends.
+/// Reads until the buffer is full or the file ends: a file (not a pipe) reads
+/// short only at its end.
 pub(crate) fn read_all(fd: impl AsFd, out: &mut [u8]) -> core::result::Result<usize, Errno> {
     let mut length = 0usize;
     while let Some(rest) = out.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match retry(|| read(&fd, &mut *rest))? {
-            0 => break,
-            more => length = length.saturating_add(more),
+        let room = rest.len();
+        let more = retry(|| read(&fd, &mut *rest))?;
+        length = length.saturating_add(more);
+        if more < room {
+            break;
         }
     }
     Ok(length)

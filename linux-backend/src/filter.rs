@@ -11,7 +11,7 @@ use picocni_core::put;
 use picocni_core::text::Put;
 
 use crate::errno;
-use crate::netfilter::layout::{self, Claim, Entry, HostPort, Network};
+use crate::wire::netfilter::layout::{self, Claim, Entry, HostPort, Network};
 use crate::socket::{Refusal, Socket};
 use crate::wire::conntrack;
 use crate::wire::nftables::{self, Answers, Comment, Transaction};

@@ -54,6 +54,7 @@ pub struct Linux<'m> {
     pub(crate) sandbox: Option<OwnedFd>,
     inside: bool,
     lock: Option<OwnedFd>,
+    machine: Option<u64>,
 }
 
 impl<'m> Linux<'m> {
@@ -61,7 +62,7 @@ impl<'m> Linux<'m> {
     #[must_use]
     pub const fn new(memory: &'m mut Memory, environ: Environ) -> Self {
         Linux {
-            memory, environ, host: None, inner: None, netfilter: None, own: None, sandbox: None, inside: false, lock: None,
+            memory, environ, host: None, inner: None, netfilter: None, own: None, sandbox: None, inside: false, lock: None, machine: None,
         }
     }
 
@@ -74,7 +75,7 @@ impl<'m> Linux<'m> {
             return Ok(());
         }
         if self.own.is_none() {
-            self.own = netns::open(netns::OWN)?;
+            self.own = Some(netns::own()?);
         }
         let target = if self.inside { &self.own } else { &self.sandbox };
         let target = target.as_ref().ok_or_else(|| err!(NETNS, "no sandbox is open"))?;
@@ -148,7 +149,7 @@ impl Backend for Linux<'_> {
 
     fn sandbox_is_own(&mut self) -> Result<bool> {
         if self.own.is_none() {
-            self.own = netns::open(netns::OWN)?;
+            self.own = Some(netns::own()?);
         }
         let (Some(own), Some(sandbox)) = (&self.own, &self.sandbox) else { return Ok(false) };
         let (mut ours, mut theirs) = (heapless::String::new(), heapless::String::new());
@@ -210,11 +211,17 @@ impl Backend for Linux<'_> {
     }
 
     fn machine(&mut self) -> u64 {
-        let mut id = [0u8; 32];
-        match files::read_file("/etc/machine-id", &mut id) {
-            Ok(Some(length)) if length >= id.len() => picocni_core::digest::hash64(&[&id]),
-            _ => 0,
+        if let Some(machine) = self.machine {
+            return machine;
         }
+        // 32 hexadecimal digits and a newline (machine-id(5)).
+        let mut id = [0u8; 64];
+        let machine = match files::read_file("/etc/machine-id", &mut id) {
+            Ok(Some(length)) if length >= 32 => picocni_core::digest::hash64(&[id.get(..32).unwrap_or_default()]),
+            _ => 0,
+        };
+        self.machine = Some(machine);
+        machine
     }
 
     fn now_us(&mut self) -> u64 {

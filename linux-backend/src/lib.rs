@@ -2,7 +2,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | bytes, no I/O | [`wire`], [`netfilter`] |
+//! | bytes, no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait` |
 //! | operations → facilities | `apply`, `remove`, `route`, `filter`, `observe` |
 //! | the whole | [`host`] |
@@ -17,7 +17,6 @@ mod exec;
 mod files;
 mod filter;
 pub mod host;
-pub mod netfilter;
 mod netns;
 mod observe;
 mod remove;

@@ -54,13 +54,24 @@ pub fn derived_mac(machine: u64, what: &[&[u8]]) -> Mac {
     Mac(mac_from(hash64(&[&machine, &inner])))
 }
 
+/// A pair that was made.
+#[derive(Debug)]
+pub struct Pair {
+    /// Name of the host end.
+    pub host: IfName,
+    /// Its address.
+    pub host_mac: Mac,
+    /// The container end as it is.
+    pub container: Link,
+}
+
 /// Makes the pair; the host end is up and, before that, refuses router
-/// advertisements. Gives both ends as they are.
+/// advertisements.
 ///
 /// # Errors
 /// Code 103: CNI_IFNAME exists in the sandbox, or strangers own every name
 /// this attachment may use.
-pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>) -> Result<(Link, Link)> {
+pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>) -> Result<Pair> {
     let owner = call.owner();
     let machine = session.backend.machine();
     let identity = owner.hash().to_le_bytes();
@@ -69,7 +80,13 @@ pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>)
     for candidate in 0..limits::VETH_CANDIDATES {
         let host = host_name(&owner, candidate);
         let outcome = try_name(call, session, request, host, host_mac, peer_mac);
-        let Err(error) = outcome else { return both_ends(call, session, host) };
+        let Err(error) = outcome else {
+            // Only the container end is looked up: a get waits for the kernel's
+            // link lock, and all of the host end is what was asked for.
+            let container = session.backend.link(Ns::Sandbox, &owner.ifname)?;
+            let container = container.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", owner.ifname))?;
+            return Ok(Pair { host, host_mac, container });
+        };
         if error.errno() != EEXIST || error.code() != Code::KERNEL {
             return Err(error);
         }
@@ -102,15 +119,6 @@ fn try_name(
     };
     plan.change(Change::SetLink { ns: Ns::Host, link: LinkId::Name(host), set, undo: Undo::WithLink })?;
     session.apply(&plan)
-}
-
-fn both_ends(call: &Call<'_>, session: &mut Session<'_>, host: IfName) -> Result<(Link, Link)> {
-    let peer = session.backend.link(Ns::Sandbox, &call.env.ifname)?;
-    let host = session.backend.link(Ns::Host, &host)?;
-    match (host, peer) {
-        (Some(host), Some(peer)) => Ok((host, peer)),
-        _ => Err(err!(KERNEL, "a link vanished while it was set up", call.env.ifname)),
-    }
 }
 
 /// Plans the deletion of an attachment's pair: by the interface in the sandbox

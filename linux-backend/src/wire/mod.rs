@@ -15,6 +15,7 @@ pub mod extack;
 pub mod link;
 pub mod neigh;
 pub mod nfnetlink;
+pub mod netfilter;
 pub mod nftables;
 pub mod nlmsg;
 pub mod route;

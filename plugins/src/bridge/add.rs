@@ -9,6 +9,7 @@ use picocni_core::name::Mac;
 use picocni_core::net::Cidr;
 use picocni_core::observe::{Link, LinkKind, Ns, Route};
 use picocni_core::op::{Change, OnFailure, Plan, Removal};
+use picocni_core::owner::Tag;
 use picocni_core::plugin::Call;
 use picocni_core::result::{AddResult, Interface};
 use picocni_core::session::Session;
@@ -31,15 +32,16 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     }
     let tag = call.owner().tag();
     let request = veth::Request { mtu: conf.mtu, mac: conf.mac, master: Some(bridge.index), hairpin: conf.hairpin, tag: &tag };
-    let (host, container) = veth::create(call, session, &request)?;
+    let pair = veth::create(call, session, &request)?;
+    let container = &pair.container;
     result.interfaces.clear();
     let mtu = |link: &Link| if call.version >= Version::V1_1_0 { link.mtu } else { 0 };
     result.add_interface(Interface::new(&bridge.name, bridge.mac, mtu(&bridge), ""))?;
-    result.add_interface(Interface::new(&host.name, host.mac, mtu(&host), ""))?;
-    result.add_interface(Interface::new(&container.name, container.mac, mtu(&container), call.env.netns))?;
+    result.add_interface(Interface::new(&pair.host, pair.host_mac, mtu(container), ""))?;
+    result.add_interface(Interface::new(&container.name, container.mac, mtu(container), call.env.netns))?;
     if call.conf.has_ipam() {
         plan_gateways(&conf, result)?;
-        interface::configure(session, &container, result, interface::Options { dad: conf.enable_dad })?;
+        interface::configure(session, container, result, interface::Options { dad: conf.enable_dad })?;
         if conf.is_gateway {
             serve_as_gateway(&conf, &bridge, session, result)?;
         }
@@ -47,10 +49,10 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
             masquerade::add(call, session, &tag, result)?;
         }
     } else if conf.container_interface {
-        interface::set_up(session, &container)?;
+        interface::set_up(session, container)?;
     }
     if conf.container_interface {
-        greet(&bridge, &host, &container, session, result)?;
+        greet(&bridge, &pair, session, result)?;
     }
     let dns = picocni_core::conf::dns(call.text)?;
     if dns.present {
@@ -69,7 +71,10 @@ fn ensure_bridge(conf: &Conf, session: &mut Session<'_>) -> Result<Link> {
         }
         let accept_ra = interface::host_key("ipv6", &conf.bridge, "accept_ra")?;
         let mut plan = Plan::new();
-        plan.change(Change::EnsureSysctl { key: &accept_ra, value: "0", on_failure: OnFailure::Ignore })?;
+        // A bridge of ours was made so.
+        if Tag::read(&link.alias).is_none() {
+            plan.change(Change::EnsureSysctl { key: &accept_ra, value: "0", on_failure: OnFailure::Ignore })?;
+        }
         if !link.up || (conf.promisc && !link.promisc) {
             plan.change(ensure(conf, link.mac))?;
         }
@@ -163,11 +168,11 @@ fn plan_forwarding(v6: bool, session: &mut Session<'_>, plan: &mut Plan<'_>) -> 
 /// The port forwards, then the container announces its addresses and the host
 /// forgets who had them before: an address that is used again must not lead to
 /// the old MAC for the seconds that caches last.
-fn greet(bridge: &Link, host: &Link, container: &Link, session: &mut Session<'_>, result: &AddResult) -> Result<()> {
+fn greet(bridge: &Link, pair: &veth::Pair, session: &mut Session<'_>, result: &AddResult) -> Result<()> {
     let mut plan = Plan::new();
-    plan.change(Change::AwaitForwarding { host: host.name })?;
+    plan.change(Change::AwaitForwarding { host: pair.host })?;
     if !result.ips.is_empty() {
-        plan.change(Change::Announce { index: container.index, mac: container.mac })?;
+        plan.change(Change::Announce { index: pair.container.index, mac: pair.container.mac })?;
     }
     for ip in &result.ips {
         plan.remove(Removal::DeleteNeighbour { index: bridge.index, ip: ip.address.addr() })?;

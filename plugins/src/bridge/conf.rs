@@ -166,6 +166,6 @@ impl Wire<'_> {
         if text.is_empty() {
             return Ok(None);
         }
-        Mac::parse(text).map(Some).ok_or_else(|| err!(CONFIG, "invalid MAC address", "\"", text, "\", expected like 02:00:00:00:00:01"))
+        Mac::parse(text).filter(|mac| mac.is_unicast()).map(Some).ok_or_else(|| err!(CONFIG, "invalid MAC address", "\"", text, "\", expected a unicast address like 02:00:00:00:00:01"))
     }
 }

@@ -177,7 +177,7 @@ fn mac(text: &str) -> Result<Option<Mac>> {
     if text.is_empty() {
         return Ok(None);
     }
-    Mac::parse(text).map(Some).ok_or_else(|| invalid_mac(text))
+    Mac::parse(text).filter(|mac| mac.is_unicast()).map(Some).ok_or_else(|| invalid_mac(text))
 }
 
 #[cold]

@@ -76,6 +76,7 @@ fn or<'a>(value: &'a str, default: &'a str) -> &'a str {
 ///
 /// # Errors
 /// Whatever the plugins or the network's configuration said.
+#[inline(never)]
 pub(crate) fn run(verb: &str, arguments: Words, environ: Environ, memory: &'static mut Memory) -> Result<i32> {
     let options = options(arguments, environ)?;
     let namespace = Namespace::read(options.netns)?;

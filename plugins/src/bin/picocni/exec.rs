@@ -22,6 +22,7 @@ const VARIABLES: usize = 1024;
 ///
 /// # Errors
 /// Code 4: usage; code 8: no such namespace; code 5: no such program.
+#[inline(never)]
 pub(crate) fn run(arguments: Words, environ: Environ) -> Result<i32> {
     let word = arguments.get(2);
     let dashes = usize::from(arguments.get(3) == "--");

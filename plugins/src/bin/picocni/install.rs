@@ -20,6 +20,7 @@ fn failed(what: Phrase, path: &str, errno: Errno) -> Error {
 ///
 /// # Errors
 /// Code 4: usage; code 103: another file has a plugin's name; code 5.
+#[inline(never)]
 pub(crate) fn run(arguments: Words) -> Result<i32> {
     let dir = arguments.get(2).trim_end_matches('/');
     if dir.is_empty() {

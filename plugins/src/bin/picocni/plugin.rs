@@ -34,10 +34,12 @@ pub(crate) fn environment(environ: Environ) -> Environment<'static> {
 }
 
 /// Serves one call; gives the exit code.
+#[inline(never)]
 pub(crate) fn serve(plugin: &'static dyn Plugin, environ: Environ, memory: &'static mut Memory) -> i32 {
     let Memory { linux, session, call, stdin, stdout, .. } = memory;
-    let mut backend = Linux::new(linux, environ);
-    let mut session = Session::new(&mut backend, picocni::REGISTRY, session);
+    // Never dropped: the kernel closes everything at exit, in fewer calls.
+    let mut backend = core::mem::ManuallyDrop::new(Linux::new(linux, environ));
+    let mut session = Session::new(&mut *backend, picocni::REGISTRY, session);
     let env = environment(environ);
     let mut input = Some(stdin);
     let mut read_stdin = || match input.take() {

@@ -99,6 +99,7 @@ impl Pod {
 ///
 /// # Errors
 /// The first step that failed.
+#[inline(never)]
 pub(crate) fn run(arguments: Words, environ: Environ, memory: &'static mut Memory) -> Result<i32> {
     let shell = match arguments.get(2) {
         "" => false,

@@ -1,7 +1,7 @@
 //! What the kernel answers, read back.
 
 use super::{bytes, entries, port};
-use crate::netfilter::layout::{LAYOUT, TABLE, decode};
+use crate::wire::netfilter::layout::{LAYOUT, TABLE, decode};
 use crate::wire::nftables::{ChainView, parse_elements, parse_generation, parse_table};
 use crate::wire::nlmsg::{Message, Messages};
 extern crate std;
