@@ -203,23 +203,6 @@ fn hex_digit(nibble: u64) -> &'static str {
     "0123456789abcdef".get(at..at.saturating_add(1)).unwrap_or("0")
 }
 
-/// Anything with a `Display` of plain `write_str` calls.
-#[derive(Debug, Clone, Copy)]
-pub struct Shown<T>(pub T);
-
-impl<T: core::fmt::Display> Put for Shown<T> {
-    fn put(&self, out: &mut dyn Sink) {
-        struct Adapter<'a>(&'a mut dyn Sink);
-        impl core::fmt::Write for Adapter<'_> {
-            fn write_str(&mut self, text: &str) -> core::fmt::Result {
-                self.0.text(text);
-                Ok(())
-            }
-        }
-        let _ = core::fmt::write(&mut Adapter(out), format_args!("{}", self.0));
-    }
-}
-
 /// Collects parts into a bounded string; `None` when they do not fit.
 #[must_use]
 pub fn fits<const N: usize>(parts: &[&dyn Put]) -> Option<heapless::String<N>> {

@@ -1,7 +1,5 @@
 //! Applies changes: consecutive ones of one kind leave together.
 
-use core::fmt::Write as _;
-
 use picocni_core::backend::{Applied, Backend};
 use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
@@ -249,7 +247,7 @@ fn ensure_bridge(linux: &mut Linux<'_>, change: &Change<'_>, name: &str, mac: [u
         Err(refusal) => return Err(refused(change, &refusal)),
     };
     let mut key = heapless::String::<{ limits::SYSCTL_KEY }>::new();
-    let _ = write!(key, "net/ipv6/conf/{name}/accept_ra");
+    put!(&mut key, "net/ipv6/conf/", name, "/accept_ra");
     linux.be_in(Ns::Host)?;
     let _ = sysctl::write(&key, "0");
     let set = LinkChange {

@@ -1,5 +1,8 @@
 //! `loopback`: sets `lo` of the sandbox up (whatever CNI_IFNAME says).
 
+#[cfg(test)]
+mod tests;
+
 use picocni_core::conf::COMMON;
 use picocni_core::err;
 use picocni_core::error::{Error, Result};

@@ -1,9 +1,10 @@
 //! One range of addresses inside one subnet.
 
-use core::fmt::{self, Display};
 use core::net::IpAddr;
 
-use super::address::{AddressText, Family, from_number, to_number, write_decimal};
+use super::address::{Family, from_number, to_number};
+use crate::put;
+use crate::text::{Put, Sink};
 
 /// A range as a configuration states it, with everything optional.
 ///
@@ -32,8 +33,8 @@ pub struct Range {
     gateway: IpAddr,
 }
 
-/// Why a range or a range set is refused. `Display` gives the reference
-/// plugin's phrase where it has one.
+/// Why a range or a range set is refused. Its text
+/// ([`Put`]) is the reference plugin's phrase where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeError {
     /// No `subnet`.
@@ -256,74 +257,33 @@ fn inside(family: Family, first: u128, last: u128, (f, number): (Family, u128)) 
     (f == family && number >= first && number <= last).then_some(number)
 }
 
-impl Display for Range {
+impl Put for Range {
     /// `START-END`, as the reference plugin names a range.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        span(out, (self.start(), self.end()))
+    fn put(&self, out: &mut dyn Sink) {
+        put!(out, self.start(), "-", self.end());
     }
 }
 
-fn span(out: &mut fmt::Formatter<'_>, (start, end): (IpAddr, IpAddr)) -> fmt::Result {
-    AddressText(start).write_to(out)?;
-    out.write_str("-")?;
-    AddressText(end).write_to(out)
-}
-
-fn cidr(out: &mut fmt::Formatter<'_>, address: IpAddr, prefix: u8) -> fmt::Result {
-    AddressText(address).write_to(out)?;
-    out.write_str("/")?;
-    write_decimal(out, prefix)
-}
-
-impl Display for RangeError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Put for RangeError {
+    /// The reference plugin's phrase where it has one.
+    fn put(&self, out: &mut dyn Sink) {
         match *self {
-            Self::SubnetMissing => out.write_str("subnet is required"),
-            Self::TooSmall { address, prefix } => {
-                out.write_str("Network ")?;
-                cidr(out, address, prefix)?;
-                out.write_str(" too small to allocate from")
-            }
-            Self::FamilyMismatch => out.write_str("IPNet IP and Mask version mismatch"),
+            Self::SubnetMissing => put!(out, "subnet is required"),
+            Self::TooSmall { address, prefix } => put!(out, "Network ", address, "/", prefix, " too small to allocate from"),
+            Self::FamilyMismatch => put!(out, "IPNet IP and Mask version mismatch"),
             Self::HostBits { network, prefix } => {
-                out.write_str("Network has host bits set. For a subnet mask of length ")?;
-                write_decimal(out, prefix)?;
-                out.write_str(" the network address is ")?;
-                AddressText(network).write_to(out)
+                put!(out, "Network has host bits set. For a subnet mask of length ", prefix, " the network address is ", network);
             }
-            Self::StartOutside {
-                start: edge,
-                network,
-                prefix,
+            Self::StartOutside { start, network, prefix } => {
+                put!(out, "RangeStart ", start, " not in network ", network, "/", prefix);
             }
-            | Self::EndOutside {
-                end: edge,
-                network,
-                prefix,
-            } => {
-                let is_start = matches!(self, Self::StartOutside { .. });
-                out.write_str(if is_start { "RangeStart " } else { "RangeEnd " })?;
-                AddressText(edge).write_to(out)?;
-                out.write_str(" not in network ")?;
-                cidr(out, network, prefix)
-            }
-            Self::StartAfterEnd { start, end } => {
-                out.write_str("RangeStart ")?;
-                AddressText(start).write_to(out)?;
-                out.write_str(" is after the range's end ")?;
-                AddressText(end).write_to(out)
-            }
-            Self::EmptySet => out.write_str("empty range set"),
-            Self::MixedFamilies => out.write_str("mixed address families"),
+            Self::EndOutside { end, network, prefix } => put!(out, "RangeEnd ", end, " not in network ", network, "/", prefix),
+            Self::StartAfterEnd { start, end } => put!(out, "RangeStart ", start, " is after the range's end ", end),
+            Self::EmptySet => put!(out, "empty range set"),
+            Self::MixedFamilies => put!(out, "mixed address families"),
             Self::Overlap { first, second } => {
-                out.write_str("subnets ")?;
-                span(out, first)?;
-                out.write_str(" and ")?;
-                span(out, second)?;
-                out.write_str(" overlap")
+                put!(out, "subnets ", first.0, "-", first.1, " and ", second.0, "-", second.1, " overlap");
             }
         }
     }
 }
-
-impl core::error::Error for RangeError {}

@@ -1,10 +1,11 @@
 //! A set of ranges: its numbering and its round-robin order.
 
-use core::fmt::{self, Display};
 use core::net::IpAddr;
 
-use super::address::{AddressText, Family};
+use super::address::Family;
 use super::range::{Range, RangeError};
+use crate::put;
+use crate::text::{Put, Sink};
 
 /// The ranges that one address is taken from: at least one, all of one family,
 /// none sharing an address. Borrowed, so the caller chooses the capacity.
@@ -31,7 +32,7 @@ pub struct Candidate {
     pub position: u128,
 }
 
-/// Why an address was not given. `Display` gives the reference plugin's phrase.
+/// Why an address was not given. Its text ([`Put`]) is the reference plugin's phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllocationError<'r> {
     /// The requested address is in no range of the set.
@@ -262,56 +263,29 @@ pub fn check_sets(sets: &[RangeSet<'_>]) -> Result<(), SetsOverlap> {
     Ok(())
 }
 
-impl Display for SetsOverlap {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "range set {} overlaps with {}",
-            self.first, self.second
-        )
+impl Put for SetsOverlap {
+    fn put(&self, out: &mut dyn Sink) {
+        put!(out, "range set ", self.first, " overlaps with ", self.second);
     }
 }
 
-impl core::error::Error for SetsOverlap {}
-
-impl Display for RangeSet<'_> {
+impl Put for RangeSet<'_> {
     /// `START-END`, ranges joined by commas.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn put(&self, out: &mut dyn Sink) {
         for (index, range) in self.ranges.iter().enumerate() {
-            if index > 0 {
-                out.write_str(",")?;
-            }
-            range.fmt(out)?;
+            put!(out, if index > 0 { "," } else { "" }, *range);
         }
-        Ok(())
     }
 }
 
-impl Display for AllocationError<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Put for AllocationError<'_> {
+    /// The reference plugin's phrase.
+    fn put(&self, out: &mut dyn Sink) {
         match self {
-            Self::NotInSet(address, set) => {
-                AddressText(*address).write_to(out)?;
-                out.write_str(" not in range set ")?;
-                set.fmt(out)
-            }
-            Self::IsGateway(address) => {
-                out.write_str("requested ip ")?;
-                AddressText(*address).write_to(out)?;
-                out.write_str(" is subnet's gateway")
-            }
-            Self::NotAvailable(address, set) => {
-                out.write_str("requested IP address ")?;
-                AddressText(*address).write_to(out)?;
-                out.write_str(" is not available in range set ")?;
-                set.fmt(out)
-            }
-            Self::Exhausted(set) => {
-                out.write_str("no IP addresses available in range set: ")?;
-                set.fmt(out)
-            }
+            Self::NotInSet(address, set) => put!(out, *address, " not in range set ", *set),
+            Self::IsGateway(address) => put!(out, "requested ip ", *address, " is subnet's gateway"),
+            Self::NotAvailable(address, set) => put!(out, "requested IP address ", *address, " is not available in range set ", *set),
+            Self::Exhausted(set) => put!(out, "no IP addresses available in range set: ", *set),
         }
     }
 }
-
-impl core::error::Error for AllocationError<'_> {}

@@ -12,7 +12,6 @@ use picocni_core::plugin::Call;
 use picocni_core::put;
 use picocni_core::result::{AddResult, IpConfig};
 use picocni_core::session::Session;
-use picocni_core::text::Shown;
 
 use super::conf::Conf;
 use super::lease::{Holder, Store};
@@ -30,7 +29,7 @@ pub(super) fn allocate(
     let share = BITMAP_WORDS.checked_div(conf.sets.len()).unwrap_or(BITMAP_WORDS).max(1);
     let mut searches = Searches::new();
     for (at, (set, window)) in conf.sets.iter().zip(words.chunks_mut(share)).enumerate() {
-        let set = RangeSet::new(set).map_err(|error| err!(CONFIG, "invalid range set", Shown(error)))?;
+        let set = RangeSet::new(set).map_err(|error| err!(CONFIG, "invalid range set", error))?;
         let last = store.last(session, at)?;
         let search = Search::new(set, last, window).ok_or_else(|| Error::limit("BITMAP_WORDS", BITMAP_WORDS))?;
         let _ = searches.push(search);
@@ -38,7 +37,7 @@ pub(super) fn allocate(
     let held = mark_leases(call, store, session, &mut searches)?;
     let mut requested = conf.requested.clone();
     for (at, (set, search)) in conf.sets.iter().zip(searches.iter_mut()).enumerate() {
-        let set = RangeSet::new(set).map_err(|error| err!(CONFIG, "invalid range set", Shown(error)))?;
+        let set = RangeSet::new(set).map_err(|error| err!(CONFIG, "invalid range set", error))?;
         let found = match take_request(&set, &mut requested) {
             Some(ip) => request(&set, ip, store, session),
             None => next(&set, search, &held, call, store, session),
@@ -124,7 +123,7 @@ fn refused(error: &AllocationError<'_>) -> Error {
         AllocationError::NotAvailable(..) => (Code::CONFLICT, &"requested address is not available"),
         AllocationError::Exhausted(_) => (Code::EXHAUSTED, &"no IP addresses available in range set"),
     };
-    Error::of(code, msg, &[&Shown(error)])
+    Error::of(code, msg, &[error])
 }
 
 /// Puts the range's number before an error's details.

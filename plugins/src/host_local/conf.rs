@@ -13,7 +13,6 @@ use picocni_core::net::{Cidr, parse_ip};
 use picocni_core::observe::Route;
 use picocni_core::plugin::Call;
 use picocni_core::result::wire::{ROUTES, WireRoute};
-use picocni_core::text::Shown;
 use picocni_core::version::Version;
 
 const SET_LIMIT: Limit = Limit::new("RANGE_SETS", RANGE_SETS);
@@ -181,10 +180,10 @@ impl<'a> Conf<'a> {
         let mut set = Set::new();
         for range in wire {
             let spec = range.spec()?;
-            let range = Range::new(&spec).map_err(|error| err!(CONFIG, "invalid range set", Shown(error)))?;
+            let range = Range::new(&spec).map_err(|error| err!(CONFIG, "invalid range set", error))?;
             set.push(range).map_err(|_| Error::limit("RANGES", RANGES))?;
         }
-        RangeSet::new(&set).map_err(|error| err!(CONFIG, "invalid range set", Shown(error)))?;
+        RangeSet::new(&set).map_err(|error| err!(CONFIG, "invalid range set", error))?;
         self.sets.push(set).map_err(|_| Error::limit("RANGE_SETS", RANGE_SETS))
     }
 
@@ -198,7 +197,7 @@ impl<'a> Conf<'a> {
                 let _ = views.push(view);
             }
         }
-        check_sets(&views).map_err(|overlap| err!(CONFIG, "range sets overlap", Shown(overlap)))?;
+        check_sets(&views).map_err(|overlap| err!(CONFIG, "range sets overlap", overlap))?;
         let of_family = |v6: bool| self.sets.iter().filter(|s| s.first().is_some_and(|r| r.start().is_ipv6() == v6)).count();
         if version < Version::V0_3_0 && (of_family(false) > 1 || of_family(true) > 1) {
             return Err(err!(CONFIG, "too many addresses per family", "CNI version ", version, " does not support more than 1 address per family"));
