@@ -69,6 +69,7 @@ enum Place {
 
 /// A set of characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Class {
     /// Bit `c` is set if the ASCII character `c` belongs to the set.
     ascii: u128,
@@ -78,6 +79,7 @@ struct Class {
 
 /// A compiled line, with room for `N` states (at most 32,767 can be used).
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Program<const N: usize = MAX_STATES> {
     /// Reaching the end of the steps is the match.
     steps: heapless::Vec<Step, N>,

@@ -1,12 +1,16 @@
 //! The network configuration: keys that every plugin shares (spec 1.1.0, section 1).
 
+mod attachments;
+
+pub use attachments::ValidAttachments;
+
 use crate::err;
 use crate::error::{Error, Phrase, Result};
 use crate::json::{self, Document, Expected, JsonError, Key, Kind, Limit, Str};
 use crate::limits;
 use crate::name::is_identifier;
 use crate::put;
-use crate::result::wire::{Dns, PrevResult, RESULT_KEYS};
+use crate::result::wire::{self, RESULT_KEYS};
 use crate::text::{Put, Sink};
 
 const CAPABILITY_LIMIT: Limit = Limit::new("CAPABILITIES", limits::CAPABILITIES);
@@ -22,7 +26,7 @@ pub const COMMON: [Key; COMMON_LEN] = [
     Key::str("cniVersion"),
     Key::str("name"),
     Key::str("type"),
-    Key::object("dns", crate::result::wire::DNS_KEYS),
+    Key::object("dns", wire::DNS_KEYS),
     Key::spanned("prevResult", &Kind::Object(RESULT_KEYS)),
     Key::array("cni.dev/valid-attachments", &ATTACHMENT, &ATTACHMENT_LIMIT),
     Key::array("cni.dev/attachments", &ATTACHMENT, &ATTACHMENT_LIMIT),
@@ -35,7 +39,11 @@ pub const IPAM: Key = Key::object("ipam", IPAM_TYPE);
 /// Puts a plugin's own keys behind the common ones:
 /// `const KEYS: [Key; COMMON_LEN + 2] = with_common([IPAM, Key::bool("x")]);`
 #[must_use]
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated at compile time, where a wrong index is an error")]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated at compile time, where a wrong index is an error"
+)]
 pub const fn with_common<const OWN: usize, const ALL: usize>(own: [Key; OWN]) -> [Key; ALL] {
     assert!(ALL == OWN + COMMON_LEN, "one slot for each key");
     let mut all = [Key::str(""); ALL];
@@ -48,25 +56,22 @@ pub const fn with_common<const OWN: usize, const ALL: usize>(own: [Key; OWN]) ->
 }
 
 /// What every plugin reads of its config.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 struct Wire<'a> {
-    #[serde(borrow, rename = "cniVersion")]
     cni_version: Str<'a>,
-    #[serde(borrow)]
     name: Str<'a>,
-    #[serde(borrow, rename = "type")]
     kind: Str<'a>,
-    #[serde(borrow)]
     ipam: WireIpam<'a>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+crate::fields!(Wire<'a> { "cniVersion" => cni_version, "name" => name, "type" => kind, "ipam" => ipam });
+
+#[derive(Debug, Default)]
 struct WireIpam<'a> {
-    #[serde(borrow, rename = "type")]
     kind: Str<'a>,
 }
+
+crate::fields!(WireIpam<'a> { "type" => kind });
 
 /// The common part of a network configuration, checked.
 #[derive(Debug, Clone, Copy)]
@@ -87,13 +92,15 @@ impl<'a> NetConf<'a> {
     /// # Errors
     /// Code 7: name missing or not `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`.
     pub fn read(text: &'a str) -> Result<Self> {
-        let wire: Wire<'a> = json::from_canonical(text).map_err(|_| err!(DECODE, "error unmarshall network config"))?;
+        let wire: Wire<'a> = json::read(text).map_err(|_| err!(DECODE, "error unmarshall network config"))?;
         if wire.name.is_empty() {
             return Err(err!(CONFIG, "missing network name", "set \"name\" in the network configuration"));
         }
-        let name = wire.name.plain().filter(|name| is_identifier(name)).ok_or_else(|| {
-            err!(CONFIG, "invalid characters found in network name", wire.name.canonical())
-        })?;
+        let name = wire
+            .name
+            .plain()
+            .filter(|name| is_identifier(name))
+            .ok_or_else(|| err!(CONFIG, "invalid characters found in network name", wire.name.canonical()))?;
         let plain = |value: Str<'a>, key: &'static str| {
             value.plain().ok_or_else(|| err!(CONFIG, "invalid value", "\"", key, "\" is \"", value.canonical(), "\""))
         };
@@ -164,28 +171,14 @@ impl Put for Expected {
     }
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct DnsConf<'a> {
-    #[serde(borrow)]
-    dns: Dns<'a>,
-}
-
 /// The config's own `dns` block, which replaces that of an IPAM result if any
-/// of its keys is set.
+/// of its keys is set: `out` is left alone if none is.
 ///
 /// # Errors
 /// Code 100: over a capacity.
-pub fn dns<'a>(text: &'a str) -> Result<crate::result::Dns> {
-    let conf: DnsConf<'a> = json::from_canonical(text).map_err(|_| Error::limit("DNS_ENTRIES", limits::DNS_ENTRIES))?;
-    conf.dns.read()
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct PrevConf<'a> {
-    #[serde(borrow, rename = "prevResult")]
-    prev: Option<PrevResult<'a>>,
+pub fn dns(text: &str, out: &mut crate::result::Dns) -> Result<()> {
+    let block = json::raw::at(text, &["dns"]);
+    if wire::has_dns(block)? { wire::dns(block, out) } else { Ok(()) }
 }
 
 /// Reads `prevResult` into `out`; `false` if there is none.
@@ -193,74 +186,10 @@ struct PrevConf<'a> {
 /// # Errors
 /// Code 6: not a result of the config's family.
 pub fn prev_result(text: &str, conf: &NetConf<'_>, out: &mut crate::result::AddResult) -> Result<bool> {
-    let wire: PrevConf<'_> = json::from_canonical(text).map_err(|_| err!(DECODE, "could not parse prevResult"))?;
-    let Some(prev) = wire.prev else { return Ok(false) };
-    crate::result::decode::prev(&prev, conf.cni_version, out)?;
+    let prev = json::raw::at(text, &["prevResult"]);
+    if prev.is_empty() {
+        return Ok(false);
+    }
+    crate::result::decode::prev(prev, conf.cni_version, out)?;
     Ok(true)
-}
-
-/// One valid attachment of a GC call.
-#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[serde(default)]
-pub struct Attachment<'a> {
-    /// Container ID.
-    #[serde(borrow, rename = "containerID")]
-    pub container: Str<'a>,
-    /// Interface name.
-    #[serde(borrow)]
-    pub ifname: Str<'a>,
-}
-
-type AttachmentList<'a> = heapless::Vec<Attachment<'a>, { limits::ATTACHMENTS }>;
-
-/// The attachments that GC must keep (spec 1.1.0, GC).
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-pub struct ValidAttachments<'a> {
-    #[serde(borrow, rename = "cni.dev/valid-attachments")]
-    valid: Option<AttachmentList<'a>>,
-    #[serde(borrow, rename = "cni.dev/attachments")]
-    legacy: Option<AttachmentList<'a>>,
-}
-
-impl<'a> ValidAttachments<'a> {
-    /// Reads both spellings of the list. `None`: no list was given, and
-    /// nothing may be removed (an absent list is not an empty list).
-    ///
-    /// # Errors
-    /// Code 100: more than [`limits::ATTACHMENTS`].
-    pub fn read(text: &'a str) -> Result<Option<Self>> {
-        let lists: Self = json::from_canonical(text).map_err(|_| Error::limit("ATTACHMENTS", limits::ATTACHMENTS))?;
-        Ok((lists.valid.is_some() || lists.legacy.is_some()).then_some(lists))
-    }
-
-    /// Whether this attachment is in either list.
-    #[must_use]
-    pub fn contains(&self, container: &str, ifname: &str) -> bool {
-        [&self.valid, &self.legacy]
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|a| a.container == *container && a.ifname == *ifname)
-    }
-
-    /// Whether any attachment of this container is in either list.
-    #[must_use]
-    pub fn contains_container(&self, container: &str) -> bool {
-        [&self.valid, &self.legacy].into_iter().flatten().flatten().any(|a| a.container == *container)
-    }
-
-    /// Whether a tag of `network` belongs to one of the listed attachments.
-    #[must_use]
-    pub fn keeps(&self, network: &str, tag: &crate::owner::Tag) -> bool {
-        if let Some((_, container, ifname)) = tag.parts() {
-            return self.contains(container, ifname);
-        }
-        [&self.valid, &self.legacy].into_iter().flatten().flatten().any(|a| {
-            let (Some(container), Some(ifname)) = (a.container.plain(), a.ifname.plain()) else { return false };
-            let owner = crate::owner::Owner { network, container, ifname: crate::name::IfName::of(ifname) };
-            owner.tag() == *tag
-        })
-    }
 }

@@ -18,6 +18,7 @@ use crate::version::{self, Command, Version};
 
 /// What one call of one plugin needs besides the session.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CallMemory {
     /// The config as canonical text.
     pub text: [u8; limits::REQUEST],
@@ -43,6 +44,7 @@ impl Default for CallMemory {
 
 /// What the entry point has to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Reply {
     /// This many bytes of `out` go to stdout, exit 0.
     Success(usize),

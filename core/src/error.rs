@@ -119,6 +119,7 @@ impl Slot {
 
 /// Appends to an error's details.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct More(u8);
 
 impl Sink for More {
@@ -308,6 +309,7 @@ macro_rules! err {
 /// Many failures of one teardown: the first is reported, the others are named
 /// in its details, so that DEL and GC go on past errors.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Failures {
     first: Option<Error>,
 }

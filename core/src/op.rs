@@ -351,6 +351,7 @@ pub enum Removal<'a> {
 
 /// A list of operations: changes in order, then removals in order.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Plan<'a> {
     changes: heapless::Vec<Change<'a>, { limits::PLAN }>,
     removals: heapless::Vec<Removal<'a>, { limits::PLAN }>,

@@ -12,6 +12,7 @@ use crate::version::{Command, Version};
 
 /// One valid call: environment, config, prevResult.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Call<'a> {
     /// The CNI variables.
     pub env: &'a Invocation<'a>,
@@ -37,6 +38,22 @@ impl<'a> Call<'a> {
     pub fn config<T: serde::Deserialize<'a>>(&self) -> Result<T> {
         crate::json::from_canonical(self.text)
             .map_err(|_| err!(CONFIG, "config does not fit", "a list or a string is longer than this plugin allows"))
+    }
+
+    /// Reads the plugin's own config struct, if it is one of [`fields!`](crate::fields):
+    /// the same as [`Call::config`], in a tenth of the code.
+    ///
+    /// # Errors
+    /// Code 7: the text does not fit the type.
+    pub fn fields<T: crate::json::Fields<'a> + Default>(&self) -> Result<T> {
+        crate::json::read(self.text).map_err(|_| err!(CONFIG, "config does not fit"))
+    }
+
+    /// The value at a path of keys as canonical text; "" if it is not there,
+    /// which has no members and no elements.
+    #[must_use]
+    pub fn at(&self, path: &[&str]) -> &'a str {
+        crate::json::raw::at(self.text, path)
     }
 
     /// Whose attachment this is.

@@ -15,6 +15,7 @@ use crate::version::Command;
 
 /// Everything a session needs, owned by the entry point.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Workspace {
     /// Journal, log and a foreign plugin's output.
     pub buffers: Buffers,
@@ -24,6 +25,7 @@ pub struct Workspace {
 
 /// What is written during a call.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Buffers {
     /// Undo log.
     pub journal: Journal,

@@ -172,6 +172,7 @@ impl Put for IpAddr {
 
 /// A number in lower-case hexadecimal without leading zeros.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Hex(pub u64);
 
 impl Put for Hex {
@@ -189,6 +190,7 @@ impl Put for Hex {
 
 /// A byte as two hexadecimal digits.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct HexByte(pub u8);
 
 impl Put for HexByte {

@@ -41,8 +41,8 @@ impl Default for Memory {
     }
 }
 
-/// The backend over this kernel. One thread: the namespace of the process is
-/// moved to the sandbox and back, and nobody else can be there.
+/// The backend over this kernel. The calling thread is moved to the sandbox
+/// and back; other threads of the process are not.
 #[derive(Debug)]
 pub struct Linux<'m> {
     pub(crate) memory: &'m mut Memory,
@@ -136,6 +136,15 @@ impl<'m> Linux<'m> {
             Some(socket) => Ok((socket, &mut *self.memory)),
             None => Err(err!(INTERNAL, "netfilter socket is not open")),
         }
+    }
+}
+
+/// A program that embeds us goes on in the namespace it came from, also after
+/// a call that failed inside the sandbox.
+impl Drop for Linux<'_> {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the next call would say that its own namespace is the sandbox.
+        let _ = self.be_in(Ns::Host);
     }
 }
 

@@ -3,7 +3,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | bytes, no I/O | [`wire`] |
-//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait` |
+//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `transport` |
 //! | operations → facilities | `apply`, `remove`, `route`, `filter`, `observe` |
 //! | the whole | [`host`] |
 //!
@@ -24,5 +24,6 @@ mod route;
 pub mod socket;
 pub mod sys;
 mod sysctl;
+mod transport;
 mod wait;
 pub mod wire;

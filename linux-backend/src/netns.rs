@@ -15,13 +15,13 @@ use crate::files::with_path;
 const NSFS_MAGIC: FsWord = 0x6e73_6673;
 const PROC_SUPER_MAGIC: FsWord = 0x9fa0;
 
-/// The namespace this program is in.
+/// The namespace this thread is in: of a program that embeds us, other threads may be elsewhere.
 ///
 /// # Errors
 /// Code 8: /proc is not there.
 pub(crate) fn own() -> Result<OwnedFd> {
-    openat(CWD, "/proc/self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| err!(NETNS, "own netns is unreadable", "/proc/self/ns/net: ", Reason(errno.raw_os_error())))
+    openat(CWD, "/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| err!(NETNS, "own netns is unreadable", "/proc/thread-self/ns/net: ", Reason(errno.raw_os_error())))
 }
 
 /// Opens a namespace; `None` if the path does not exist.

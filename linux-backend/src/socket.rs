@@ -1,12 +1,10 @@
 //! A netlink socket: batches in one `sendmsg`, acknowledgements by sequence
 //! number, dumps that are restarted when the kernel says they were interrupted.
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with};
 
-use crate::sys;
+use crate::transport::Raw;
 use crate::wire::nlmsg::{Message, Messages};
 
 /// Bytes of one batch: 64 operations of the longest kind.
@@ -18,12 +16,6 @@ pub const WORDS: usize = 120;
 
 /// Times a dump is tried when links come and go meanwhile.
 const DUMP_TRIES: u32 = 5;
-
-/// Levels and options of linux/netlink.h.
-const SOL_NETLINK: u32 = 270;
-const NETLINK_CAP_ACK: u32 = 10;
-const NETLINK_EXT_ACK: u32 = 11;
-const NETLINK_GET_STRICT_CHK: u32 = 12;
 
 /// Which netlink family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +56,7 @@ impl Refusal {
 /// A socket in the namespace it was made in.
 #[derive(Debug)]
 pub struct Socket {
-    fd: OwnedFd,
+    raw: Raw,
     seq: u32,
 }
 
@@ -74,30 +66,21 @@ impl Socket {
     /// # Errors
     /// As socket(2).
     pub fn open(family: Family) -> Result<Self, Errno> {
-        let protocol = match family {
-            Family::Route => None,
-            Family::Netfilter => Some(rustix::net::netlink::NETFILTER),
-        };
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
-        // Old kernels lack some of these; the codec copes without.
-        for option in [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK] {
-            let _ = sys::set_socket_option(fd.as_fd(), SOL_NETLINK, option, 1);
-        }
-        Ok(Socket { fd, seq: 1 })
+        Ok(Socket { raw: Raw::open(family)?, seq: 1 })
     }
 
     /// Joins multicast groups (a bit each), to be told of changes.
     ///
     /// # Errors
     /// As bind(2).
-    pub fn join(&self, groups: u32) -> Result<(), Errno> {
-        bind(&self.fd, &SocketAddrNetlink::new(0, groups))
+    pub fn join(&mut self, groups: u32) -> Result<(), Errno> {
+        self.raw.join(groups)
     }
 
     /// The descriptor, for poll(2).
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.raw.as_fd()
     }
 
     /// Takes `count` sequence numbers; gives the first.
@@ -112,7 +95,7 @@ impl Socket {
     /// # Errors
     /// As sendmsg(2).
     pub fn send(&self, bytes: &[u8]) -> Result<(), Errno> {
-        let sent = retry(|| send(&self.fd, bytes, SendFlags::empty()))?;
+        let sent = retry(|| self.raw.send(bytes))?;
         if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
     }
 
@@ -121,8 +104,7 @@ impl Socket {
     /// # Errors
     /// As recvmsg(2); `EMSGSIZE` if it did not fit.
     pub fn receive<'b>(&self, buffer: &'b mut [u8], wait: bool) -> Result<&'b [u8], Errno> {
-        let flags = if wait { RecvFlags::TRUNC } else { RecvFlags::TRUNC | RecvFlags::DONTWAIT };
-        let (_, length) = retry(|| recv(&self.fd, &mut *buffer, flags))?;
+        let length = retry(|| self.raw.receive(buffer, wait))?;
         buffer.get(..length).ok_or(Errno::MSGSIZE)
     }
 
@@ -132,7 +114,12 @@ impl Socket {
     /// # Errors
     /// The socket failed: outcomes that were not reported are unknown.
     pub fn acknowledge(
-        &self, batch: &[u8], first: u32, count: u32, buffer: &mut [u8], each: &mut dyn FnMut(u32, Result<(), Refusal>),
+        &self,
+        batch: &[u8],
+        first: u32,
+        count: u32,
+        buffer: &mut [u8],
+        each: &mut dyn FnMut(u32, Result<(), Refusal>),
     ) -> Result<(), Errno> {
         self.send(batch)?;
         let mut left = count;
@@ -157,7 +144,12 @@ impl Socket {
     /// # Errors
     /// Any other refusal.
     pub fn get(
-        &self, request: &[u8], seq: u32, absent: &[i32], buffer: &mut [u8], each: &mut dyn FnMut(&Message<'_>),
+        &self,
+        request: &[u8],
+        seq: u32,
+        absent: &[i32],
+        buffer: &mut [u8],
+        each: &mut dyn FnMut(&Message<'_>),
     ) -> Result<bool, Refusal> {
         self.send(request)?;
         loop {
@@ -182,7 +174,10 @@ impl Socket {
     /// # Errors
     /// A refusal; `EAGAIN` when it was interrupted every time.
     pub fn dump(
-        &mut self, emit: &mut dyn FnMut(u32, &mut [u8]) -> usize, send_buffer: &mut [u8], buffer: &mut [u8],
+        &mut self,
+        emit: &mut dyn FnMut(u32, &mut [u8]) -> usize,
+        send_buffer: &mut [u8],
+        buffer: &mut [u8],
         each: &mut dyn FnMut(Option<&Message<'_>>),
     ) -> Result<(), Refusal> {
         for _ in 0..DUMP_TRIES {
@@ -198,7 +193,12 @@ impl Socket {
     }
 
     /// Reads one dump to its end; `false` if it was interrupted.
-    fn collect(&self, seq: u32, buffer: &mut [u8], each: &mut dyn FnMut(Option<&Message<'_>>)) -> Result<bool, Refusal> {
+    fn collect(
+        &self,
+        seq: u32,
+        buffer: &mut [u8],
+        each: &mut dyn FnMut(Option<&Message<'_>>),
+    ) -> Result<bool, Refusal> {
         let mut whole = true;
         loop {
             let datagram = self.receive(buffer, true)?;

@@ -34,7 +34,7 @@ fn until(
     }
     let failed = |errno: Errno| errno::kernel("subscribe to", &"rtnetlink notifications", errno.raw_os_error(), "");
     linux.be_in(ns)?;
-    let socket = Socket::open(Family::Route).map_err(failed)?;
+    let mut socket = Socket::open(Family::Route).map_err(failed)?;
     socket.join(group).map_err(failed)?;
     let deadline = linux.now_us().saturating_add(u64::from(limit_ms).saturating_mul(1000));
     loop {

@@ -44,8 +44,11 @@ fn own_ips<'r>(result: &'r AddResult, ifname: &IfName) -> Result<heapless::Vec<&
 
 /// Gives the interface its addresses and routes and sets it up.
 ///
-/// Sysctls come before the link is up: with `accept_dad` off and the address
-/// marked so, no IPv6 address waits for duplicate address detection.
+/// Sysctls come before the link is up: with `accept_dad` off, no IPv6 address
+/// waits for duplicate address detection. It is still tentative until the kernel,
+/// on a thread of its own, has joined the group in which neighbours ask for it:
+/// so it is not marked as one without detection, by which it would look ready
+/// before it can be reached, and the caller ends with an `AwaitAddresses`.
 ///
 /// # Errors
 /// Code 7 as `own_ips`; code 101 from the kernel.
@@ -58,7 +61,7 @@ pub fn configure(session: &mut Session<'_>, link: &Link, result: &AddResult, opt
     let mut plan = Plan::new();
     plan_sysctls(session, &keys, own.iter().any(|ip| ip.address.is_v6()), options, &mut plan)?;
     for ip in &own {
-        let dad = options.dad && ip.address.is_v6();
+        let dad = ip.address.is_v6();
         plan.change(Change::AddAddress { ns: Ns::Sandbox, index: link.index, cidr: ip.address, dad })?;
     }
     plan.change(up(link))?;

@@ -10,7 +10,11 @@
 //! | [`kernel`] | links, addresses, routes, … read by a second netlink implementation |
 //! | [`plugin`] | one plugin call and its outcome |
 //! | [`peer`] | which plugins run: ours or the Go reference plugins |
+//! | [`tool`] | the program on the command line; foreign plugins that are scripts |
+//! | [`traffic`] | servers and clients: who answers, and from where it was asked |
+//! | [`outside`] | other machines wired to the host |
 //! | [`packages`] | Debian packages fetched and unpacked below the target directory |
+//! | [`panics`] | ways to panic that are left in the program, by crate |
 //! | [`process`] | posix_spawn with times, memory and system calls |
 //! | [`runner`] | the stages of `tests/run` |
 //! | [`budgets`] | the figures of `budgets.toml` |
@@ -20,7 +24,9 @@ pub mod attachment;
 pub mod budgets;
 pub mod kernel;
 pub mod netns;
+pub mod outside;
 pub mod packages;
+pub mod panics;
 pub mod paths;
 pub mod peer;
 pub mod plugin;
@@ -28,6 +34,8 @@ pub mod process;
 pub mod runner;
 pub mod sandbox;
 pub mod skip;
+pub mod tool;
+pub mod traffic;
 
 pub use attachment::Pod;
 pub use plugin::{Call, Outcome};

@@ -10,6 +10,7 @@ use crate::text::{Put, Sink};
 ///
 /// `None` means that the key is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RangeSpec {
     /// `subnet`: network address and prefix length in bits. Required.
     pub subnet: Option<(IpAddr, u8)>,
@@ -24,6 +25,7 @@ pub struct RangeSpec {
 /// A canonical range: the subnet has no host bits, `start <= end`, both inside
 /// the subnet, every default filled in. It cannot be made otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Range {
     family: Family,
     network: u128,
@@ -36,6 +38,7 @@ pub struct Range {
 /// Why a range or a range set is refused. Its text
 /// ([`Put`]) is the reference plugin's phrase where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RangeError {
     /// No `subnet`.
     SubnetMissing,

@@ -14,6 +14,7 @@ use crate::text::{Put, Sink};
 /// and the next range begins where the one before ends. Gateways have a
 /// position too, but are never handed out from their own range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RangeSet<'r> {
     ranges: &'r [Range],
     len: u128,
@@ -21,6 +22,7 @@ pub struct RangeSet<'r> {
 
 /// An address that may be handed out, with what the result says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Candidate {
     /// The address.
     pub address: IpAddr,
@@ -34,6 +36,7 @@ pub struct Candidate {
 
 /// Why an address was not given. Its text ([`Put`]) is the reference plugin's phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AllocationError<'r> {
     /// The requested address is in no range of the set.
     NotInSet(IpAddr, RangeSet<'r>),
@@ -214,6 +217,7 @@ impl<'r> RangeSet<'r> {
 
 /// Iterator of [`RangeSet::round_robin`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RoundRobin<'r> {
     set: RangeSet<'r>,
     origin: u128,

@@ -32,6 +32,7 @@ use super::range_set::{Candidate, RangeSet};
 /// an address that was just released is offered again only when everything
 /// after it in the order has been passed.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Search<'r, 'm> {
     set: RangeSet<'r>,
     words: &'m mut [u64],

@@ -38,20 +38,14 @@ pub(super) fn string(text: &[u8], quote: usize) -> Result<StringToken, LexError>
     let mut escaped = false;
     loop {
         let rest = text.get(pos..).unwrap_or_default();
-        let run = rest
-            .iter()
-            .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
+        let run = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
         pos = match run {
             Some(run) => pos.wrapping_add(run),
             None => return Err((text.len(), ErrorKind::Truncated, "'\"'")),
         };
         match text.get(pos) {
             Some(b'"') => {
-                return Ok(StringToken {
-                    start,
-                    end: pos,
-                    escaped,
-                });
+                return Ok(StringToken { start, end: pos, escaped });
             }
             Some(b'\\') => {
                 escaped = true;
@@ -108,13 +102,24 @@ fn unicode_escape(text: &[u8], pos: usize) -> Result<(char, usize), LexError> {
     }
 }
 
+/// By hand: `char::to_digit` asserts its radix, and keeps that panic in the binary.
+fn hex_digit(byte: u8) -> Option<u32> {
+    let first = match byte {
+        b'0'..=b'9' => b'0',
+        b'a'..=b'f' => b'a'.wrapping_sub(10),
+        b'A'..=b'F' => b'A'.wrapping_sub(10),
+        _ => return None,
+    };
+    Some(u32::from(byte.wrapping_sub(first)))
+}
+
 /// Reads four hexadecimal digits at `pos`.
 fn hex4(text: &[u8], pos: usize) -> Result<u32, LexError> {
     const DIGITS: &str = "four hexadecimal digits";
     let mut value: u32 = 0;
     for at in pos..pos.wrapping_add(4) {
         let digit = match text.get(at) {
-            Some(&byte) => char::from(byte).to_digit(16),
+            Some(&byte) => hex_digit(byte),
             None => return Err((text.len(), ErrorKind::Truncated, DIGITS)),
         };
         match digit {

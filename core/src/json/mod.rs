@@ -3,7 +3,7 @@
 //! [`scan`] makes one pass over the raw text. It validates the text strictly,
 //! checks types against a static schema ([`Key`], [`Kind`]), and writes
 //! *canonical* JSON into the caller's buffer. `serde-json-core` then reads only
-//! that canonical text ([`from_canonical`]), and writes every result
+//! that canonical text ([`read`], [`from_canonical`]), and writes every result
 //! ([`to_slice`]).
 //!
 //! Canonical text has
@@ -30,18 +30,19 @@
 //! - integer bounds of the schema are checked here, with the position.
 
 mod error;
+mod fields;
 mod lex;
 pub mod raw;
 mod scan;
 mod schema;
 mod string;
-pub mod typed;
 pub mod write;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{ErrorKind, Expected, JsonError};
+pub use fields::{AnyElement, Field, Fields, Present, Slot, fill, read};
 pub use scan::{Document, SpanView, scan, validate};
 pub use schema::{Key, Kind, Limit};
 pub use string::{Chars, Str, StrTooLong};

@@ -39,10 +39,7 @@ impl<'a> Members<'a> {
     #[must_use]
     pub fn new(object: &'a str) -> Self {
         let text = body(object, '{');
-        Self {
-            text,
-            spans: BodySpans::new(text.as_bytes()),
-        }
+        Self { text, spans: BodySpans::new(text.as_bytes()) }
     }
 }
 
@@ -70,10 +67,7 @@ impl<'a> Elements<'a> {
     /// Walks `array`, brackets included. Anything else has no elements.
     #[must_use]
     pub fn new(array: &'a str) -> Self {
-        Self {
-            text: body(array, '['),
-            pos: 0,
-        }
+        Self { text: body(array, '['), pos: 0 }
     }
 }
 
@@ -92,10 +86,19 @@ impl<'a> Iterator for Elements<'a> {
 /// The value of the last member that spells `name`, as Go takes it.
 #[must_use]
 pub fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    Members::new(object)
-        .filter(|member| member.is(name))
-        .last()
-        .map(|member| member.value)
+    Members::new(object).filter(|member| member.is(name)).last().map(|member| member.value)
+}
+
+/// The value at a path of keys; "" if there is none, which has no members and no elements.
+#[must_use]
+pub fn at<'a>(object: &'a str, path: &[&str]) -> &'a str {
+    path.iter().try_fold(object, |object, name| member(object, name)).unwrap_or_default()
+}
+
+/// The value that `text` begins with.
+#[must_use]
+pub fn value(text: &str) -> Option<&str> {
+    text.get(..lex::skip_value(text.as_bytes(), 0)?)
 }
 
 /// Copies an object without white space: `drop` members left out, `set` members
@@ -107,12 +110,7 @@ pub fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// [`Overflow`] if `out` is too small.
-pub fn rewrite_object(
-    object: &str,
-    set: &[(&str, &str)],
-    drop: &[&str],
-    out: &mut [u8],
-) -> Result<usize, Overflow> {
+pub fn rewrite_object(object: &str, set: &[(&str, &str)], drop: &[&str], out: &mut [u8]) -> Result<usize, Overflow> {
     let mut writer = Writer::new(out);
     writer.begin_object();
     for member in Members::new(object) {
@@ -131,9 +129,7 @@ pub fn rewrite_object(
 
 /// What follows the opening bracket; empty if the text is of another type.
 fn body(text: &str, open: char) -> &str {
-    text.trim_ascii_start()
-        .strip_prefix(open)
-        .unwrap_or_default()
+    text.trim_ascii_start().strip_prefix(open).unwrap_or_default()
 }
 
 /// Where a member of an object's body lies.
@@ -187,20 +183,11 @@ impl Iterator for BodySpans<'_> {
         let value = lex::skip_space(self.text, colon.wrapping_add(1));
         let end = lex::skip_value(self.text, value)?;
         self.pos = end;
-        Some(BodySpan {
-            start,
-            key_end: key.end,
-            value,
-            end,
-        })
+        Some(BodySpan { start, key_end: key.end, value, end })
     }
 }
 
 fn skip_comma(text: &[u8], pos: usize) -> usize {
     let pos = lex::skip_space(text, pos);
-    if text.get(pos) == Some(&b',') {
-        lex::skip_space(text, pos.wrapping_add(1))
-    } else {
-        pos
-    }
+    if text.get(pos) == Some(&b',') { lex::skip_space(text, pos.wrapping_add(1)) } else { pos }
 }

@@ -27,10 +27,15 @@ impl<'a> Str<'a> {
     /// Takes a value that needs no escape; `None` if it does.
     #[must_use]
     pub fn from_plain(value: &'a str) -> Option<Self> {
-        let clean = value
-            .bytes()
-            .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+        let clean = value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
         clean.then_some(Self(value))
+    }
+
+    /// Takes what stands between the quotes of a string of canonical text, as
+    /// the walkers of [`raw`](super::raw) give keys.
+    #[must_use]
+    pub const fn from_canonical(text: &'a str) -> Self {
+        Self(text)
     }
 
     /// The value, if it holds no escape. Names, addresses and paths never do
@@ -62,10 +67,13 @@ impl<'a> Str<'a> {
     ///
     /// # Errors
     /// [`StrTooLong`] if it does not fit; `out` is then unchanged.
-    pub fn decode_into<const N: usize>(
-        self,
-        out: &mut heapless::String<N>,
-    ) -> Result<(), StrTooLong> {
+    pub fn decode_into<const N: usize>(self, out: &mut heapless::String<N>) -> Result<(), StrTooLong> {
+        self.decode_into_view(out.as_mut_view())
+    }
+
+    /// [`Str::decode_into`] for strings of every capacity.
+    #[inline(never)]
+    fn decode_into_view(self, out: &mut heapless::string::StringView) -> Result<(), StrTooLong> {
         if let Some(plain) = self.plain() {
             return out.push_str(plain).map_err(|_| StrTooLong);
         }
@@ -170,7 +178,5 @@ impl Iterator for Chars<'_> {
 /// Whether `raw`, what stands between the quotes of a valid string, spells
 /// `name` in any ASCII case once its escapes are decoded.
 pub(super) fn spells_escaped(raw: &str, name: &str) -> bool {
-    Chars::new(raw)
-        .map(|c| c.to_ascii_lowercase())
-        .eq(name.chars().map(|c| c.to_ascii_lowercase()))
+    Chars::new(raw).map(|c| c.to_ascii_lowercase()).eq(name.chars().map(|c| c.to_ascii_lowercase()))
 }

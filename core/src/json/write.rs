@@ -13,10 +13,7 @@ pub struct Overflow;
 ///
 /// # Errors
 /// [`Overflow`] if `out` is too small.
-pub fn to_slice<T: serde::Serialize + ?Sized>(
-    value: &T,
-    out: &mut [u8],
-) -> Result<usize, Overflow> {
+pub fn to_slice<T: serde::Serialize + ?Sized>(value: &T, out: &mut [u8]) -> Result<usize, Overflow> {
     serde_json_core::to_slice(value, out).map_err(|_| Overflow)
 }
 
@@ -38,12 +35,7 @@ impl<'b> Writer<'b> {
     /// Writes to the start of `out`.
     #[must_use]
     pub fn new(out: &'b mut [u8]) -> Self {
-        Self {
-            out,
-            len: 0,
-            overflow: false,
-            comma: false,
-        }
+        Self { out, len: 0, overflow: false, comma: false }
     }
 
     /// The number of bytes written.
@@ -51,11 +43,7 @@ impl<'b> Writer<'b> {
     /// # Errors
     /// [`Overflow`] if not all of it fitted.
     pub fn finish(self) -> Result<usize, Overflow> {
-        if self.overflow {
-            Err(Overflow)
-        } else {
-            Ok(self.len)
-        }
+        if self.overflow { Err(Overflow) } else { Ok(self.len) }
     }
 
     /// `{`
@@ -185,26 +173,6 @@ impl<'b> Writer<'b> {
         self
     }
 
-    /// Before a key that is written as a value: where it starts.
-    pub(super) fn begin_key(&mut self) -> usize {
-        self.separator();
-        self.comma = false;
-        self.len
-    }
-
-    /// After a key that was written as a value.
-    ///
-    /// # Errors
-    /// [`Overflow`] if what was written is no string.
-    pub(super) fn end_key(&mut self, start: usize) -> Result<(), Overflow> {
-        if self.out.get(start) != Some(&b'"') {
-            return Err(Overflow);
-        }
-        self.put(b":");
-        self.comma = false;
-        Ok(())
-    }
-
     fn open(&mut self, bracket: &[u8]) -> &mut Self {
         self.separator();
         self.put(bracket);
@@ -307,17 +275,11 @@ pub(super) fn escape_of(c: char) -> Option<Escape> {
         '\0'..='\u{1f}' => {
             let code = u32::from(c);
             let high = if code >= 0x10 { b'1' } else { b'0' };
-            let low = char::from_digit(code & 0xf, 16).unwrap_or('0');
-            let [low, ..] = u32::from(low).to_le_bytes();
-            return Some(Escape {
-                text: [b'\\', b'u', b'0', b'0', high, low],
-                len: 6,
-            });
+            let [nibble, ..] = (code & 0xf).to_le_bytes();
+            let low = nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a'.wrapping_sub(10) });
+            return Some(Escape { text: [b'\\', b'u', b'0', b'0', high, low], len: 6 });
         }
         _ => return None,
     };
-    Some(Escape {
-        text: [b'\\', short, 0, 0, 0, 0],
-        len: 2,
-    })
+    Some(Escape { text: [b'\\', short, 0, 0, 0, 0], len: 2 })
 }

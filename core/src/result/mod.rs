@@ -72,6 +72,15 @@ pub struct Dns {
 }
 
 impl Dns {
+    /// Makes it empty again.
+    pub fn clear(&mut self) {
+        self.nameservers.clear();
+        self.domain.clear();
+        self.search.clear();
+        self.options.clear();
+        self.present = false;
+    }
+
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -116,11 +125,7 @@ impl AddResult {
         self.interfaces.clear();
         self.ips.clear();
         self.routes.clear();
-        self.dns.nameservers.clear();
-        self.dns.domain.clear();
-        self.dns.search.clear();
-        self.dns.options.clear();
-        self.dns.present = false;
+        self.dns.clear();
     }
 
     /// The interface an address belongs to, if its index is good.

@@ -2,10 +2,13 @@
 
 use crate::err;
 use crate::error::{Error, Result};
-use crate::json::{Key, Kind, Limit, Str};
+use crate::json::raw::{self, Elements};
+use crate::json::{self, Key, Kind, Limit, Present, Str};
 use crate::limits;
 use crate::net::{Cidr, parse_ip};
 use crate::observe::Route;
+
+use super::AddResult;
 
 const INTERFACE_LIMIT: Limit = Limit::new("INTERFACES", limits::INTERFACES);
 const IP_LIMIT: Limit = Limit::new("IPS", limits::IPS);
@@ -64,189 +67,207 @@ pub const RESULT_KEYS: &[Key] = &[
 ];
 
 /// An interface on the wire.
-#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
-#[serde(default)]
-pub struct Interface<'a> {
-    #[serde(borrow)]
+#[derive(Debug, Default)]
+struct Interface<'a> {
     name: Str<'a>,
-    #[serde(borrow)]
     mac: Str<'a>,
-    mtu: u32,
-    #[serde(borrow)]
+    mtu: i64,
     sandbox: Str<'a>,
-    #[serde(borrow, rename = "socketPath")]
     socket_path: Str<'a>,
-    #[serde(borrow, rename = "pciID")]
     pci_id: Str<'a>,
 }
 
-impl Interface<'_> {
-    pub(super) fn read(&self) -> Result<super::Interface> {
-        Ok(super::Interface {
-            name: text(self.name, "RESULT_NAME")?,
-            mac: text(self.mac, "MAC_TEXT")?,
-            mtu: self.mtu,
-            sandbox: text(self.sandbox, "SANDBOX")?,
-            socket_path: text(self.socket_path, "SOCKET_PATH")?,
-            pci_id: text(self.pci_id, "PCI_ID")?,
-        })
+crate::fields!(Interface<'a> {
+    "name" => name, "mac" => mac, "mtu" => mtu, "sandbox" => sandbox, "socketPath" => socket_path, "pciID" => pci_id,
+});
+
+/// Appends the interfaces of a canonical array.
+pub(super) fn interfaces(array: &str, out: &mut AddResult) -> Result<()> {
+    for element in Elements::new(array) {
+        let wire: Interface<'_> = flat(element)?;
+        out.add_interface(super::Interface::default())?;
+        let Some(interface) = out.interfaces.last_mut() else { return Ok(()) };
+        text(wire.name, "RESULT_NAME", &mut interface.name)?;
+        text(wire.mac, "MAC_TEXT", &mut interface.mac)?;
+        interface.mtu = number(wire.mtu);
+        text(wire.sandbox, "SANDBOX", &mut interface.sandbox)?;
+        text(wire.socket_path, "SOCKET_PATH", &mut interface.socket_path)?;
+        text(wire.pci_id, "PCI_ID", &mut interface.pci_id)?;
     }
+    Ok(())
 }
 
-/// An address on the wire.
-#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
-#[serde(default)]
-pub struct Ip<'a> {
-    interface: Option<i32>,
-    #[serde(borrow)]
+/// An address on the wire, also as versions 0.1.0 and 0.2.0 have it.
+#[derive(Debug, Default)]
+struct Ip<'a> {
+    interface: Option<i64>,
     address: Str<'a>,
-    #[serde(borrow)]
+    ip: Str<'a>,
     gateway: Str<'a>,
 }
 
-impl Ip<'_> {
-    pub(super) fn read(&self) -> Result<super::IpConfig> {
-        Ok(super::IpConfig {
-            interface: self.interface,
-            address: cidr(self.address, "address")?,
-            gateway: ip(self.gateway, "gateway")?,
-        })
-    }
+crate::fields!(Ip<'a> { "interface" => interface, "address" => address, "ip" => ip, "gateway" => gateway });
+
+/// Appends the addresses of a canonical array.
+pub(super) fn ips(array: &str, out: &mut AddResult) -> Result<()> {
+    Elements::new(array).try_for_each(|element| {
+        let wire: Ip<'_> = flat(element)?;
+        push_ip(&wire, wire.address, "address", out)
+    })
 }
 
-/// An address block of versions 0.1.0 and 0.2.0.
-#[derive(Debug, Default, Clone, serde::Deserialize)]
-#[serde(default)]
-pub struct Ip020<'a> {
-    #[serde(borrow)]
-    pub(super) ip: Str<'a>,
-    #[serde(borrow)]
-    pub(super) gateway: Str<'a>,
-    #[serde(borrow)]
-    pub(super) routes: heapless::Vec<WireRoute<'a>, { limits::ROUTES }>,
+/// Appends the block of one family of versions 0.1.0 and 0.2.0; "" is no block.
+pub(super) fn block_020(object: &str, out: &mut AddResult) -> Result<()> {
+    if object.is_empty() {
+        return Ok(());
+    }
+    let wire: Ip<'_> = flat(object)?;
+    push_ip(&wire, wire.ip, "ip", out)?;
+    routes(raw::at(object, &["routes"]), &mut out.routes)
+}
+
+fn push_ip(wire: &Ip<'_>, address: Str<'_>, key: &'static str, out: &mut AddResult) -> Result<()> {
+    let config = super::IpConfig {
+        interface: wire.interface.and_then(|index| i32::try_from(index).ok()),
+        address: cidr(address, key)?,
+        gateway: ip(wire.gateway, "gateway")?,
+    };
+    out.ips.push(config).map_err(|_| Error::limit("IPS", limits::IPS))
 }
 
 /// A route on the wire.
-#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
-#[serde(default)]
-pub struct WireRoute<'a> {
-    #[serde(borrow)]
+#[derive(Debug, Default)]
+struct WireRoute<'a> {
     dst: Str<'a>,
-    #[serde(borrow)]
     gw: Str<'a>,
-    mtu: u32,
-    advmss: u32,
-    priority: u32,
-    table: Option<u32>,
-    scope: Option<u8>,
+    mtu: i64,
+    advmss: i64,
+    priority: i64,
+    table: Option<i64>,
+    scope: Option<i64>,
 }
 
-impl WireRoute<'_> {
-    /// The route, checked.
-    ///
-    /// # Errors
-    /// Code 7: not a network, not an address.
-    pub fn read(&self) -> Result<Route> {
-        Ok(Route {
-            dst: cidr(self.dst, "dst")?,
-            gw: ip(self.gw, "gw")?,
-            mtu: self.mtu,
-            advmss: self.advmss,
-            priority: self.priority,
-            table: self.table,
-            scope: self.scope,
-        })
+crate::fields!(WireRoute<'a> {
+    "dst" => dst, "gw" => gw, "mtu" => mtu, "advmss" => advmss, "priority" => priority, "table" => table, "scope" => scope,
+});
+
+/// Appends the routes of a canonical array, checked.
+///
+/// # Errors
+/// Code 7: not a network, not an address. Code 100: more than [`limits::ROUTES`].
+pub fn routes(array: &str, out: &mut heapless::Vec<Route, { limits::ROUTES }>) -> Result<()> {
+    for element in Elements::new(array) {
+        let wire: WireRoute<'_> = flat(element)?;
+        let route = Route {
+            dst: cidr(wire.dst, "dst")?,
+            gw: ip(wire.gw, "gw")?,
+            mtu: number(wire.mtu),
+            advmss: number(wire.advmss),
+            priority: number(wire.priority),
+            table: wire.table.map(number),
+            scope: wire.scope.and_then(|scope| u8::try_from(scope).ok()),
+        };
+        out.push(route).map_err(|_| Error::limit("ROUTES", limits::ROUTES))?;
     }
+    Ok(())
 }
 
-/// A `dns` block on the wire.
-#[derive(Debug, Default, Clone, serde::Deserialize)]
-#[serde(default)]
-pub struct Dns<'a> {
-    #[serde(borrow)]
-    nameservers: Option<heapless::Vec<Str<'a>, { limits::DNS_ENTRIES }>>,
-    #[serde(borrow)]
-    domain: Str<'a>,
-    #[serde(borrow)]
-    search: Option<heapless::Vec<Str<'a>, { limits::DNS_ENTRIES }>>,
-    #[serde(borrow)]
-    options: Option<heapless::Vec<Str<'a>, { limits::DNS_ENTRIES }>>,
+/// A flat object of canonical text.
+fn flat<'a, T: json::Fields<'a> + Default>(text: &'a str) -> Result<T> {
+    json::read(text).map_err(|_| err!(DECODE, "result does not fit"))
 }
+
+/// An unsigned number; the schema keeps it within 32 bits.
+fn number(value: i64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// What is no list in a `dns` block, and whether the lists are there.
+#[derive(Debug, Default)]
+struct Dns<'a> {
+    domain: Str<'a>,
+    nameservers: Present,
+    search: Present,
+    options: Present,
+}
+
+crate::fields!(Dns<'a> { "domain" => domain, "nameservers" => nameservers, "search" => search, "options" => options });
 
 impl Dns<'_> {
-    /// The block with its strings decoded.
-    ///
-    /// # Errors
-    /// Code 100: a name over its limit.
-    pub fn read(&self) -> Result<super::Dns> {
-        let mut dns = super::Dns {
-            domain: text(self.domain, "DNS_NAME")?,
-            present: self.nameservers.is_some() || self.search.is_some() || self.options.is_some() || !self.domain.is_empty(),
-            ..super::Dns::default()
-        };
-        for name in self.nameservers.iter().flatten() {
-            push(&mut dns.nameservers, text(*name, "64-byte name server")?)?;
-        }
-        for name in self.search.iter().flatten() {
-            push(&mut dns.search, text(*name, "DNS_NAME")?)?;
-        }
-        for name in self.options.iter().flatten() {
-            push(&mut dns.options, text(*name, "64-byte resolver option")?)?;
-        }
-        Ok(dns)
+    fn is_present(&self) -> bool {
+        self.nameservers.0 || self.search.0 || self.options.0 || !self.domain.is_empty()
     }
 }
 
-fn push<T, const N: usize>(list: &mut heapless::Vec<T, N>, value: T) -> Result<()> {
-    list.push(value).map_err(|_| Error::limit("DNS_ENTRIES", limits::DNS_ENTRIES))
+/// Whether a canonical `dns` block has any of its keys.
+pub(crate) fn has_dns(object: &str) -> Result<bool> {
+    Ok(!object.is_empty() && flat::<Dns<'_>>(object)?.is_present())
 }
 
-/// A result of any version on the wire.
-#[derive(Debug, Default, Clone, serde::Deserialize)]
-#[serde(default)]
-pub struct PrevResult<'a> {
-    #[serde(borrow, rename = "cniVersion")]
-    pub(super) cni_version: Str<'a>,
-    #[serde(borrow)]
-    pub(super) interfaces: heapless::Vec<Interface<'a>, { limits::INTERFACES }>,
-    #[serde(borrow)]
-    pub(super) ips: heapless::Vec<Ip<'a>, { limits::IPS }>,
-    #[serde(borrow)]
-    pub(super) routes: heapless::Vec<WireRoute<'a>, { limits::ROUTES }>,
-    #[serde(borrow)]
-    pub(super) ip4: Option<Ip020<'a>>,
-    #[serde(borrow)]
-    pub(super) ip6: Option<Ip020<'a>>,
-    #[serde(borrow)]
-    pub(super) dns: Dns<'a>,
+/// Reads a canonical `dns` block, its strings decoded, into `out`, which is
+/// emptied first; "" is no block.
+///
+/// # Errors
+/// Code 100: a name over its limit, or more than [`limits::DNS_ENTRIES`].
+pub fn dns(object: &str, out: &mut super::Dns) -> Result<()> {
+    out.clear();
+    if object.is_empty() {
+        return Ok(());
+    }
+    let wire: Dns<'_> = flat(object)?;
+    text(wire.domain, "DNS_NAME", &mut out.domain)?;
+    out.present = wire.is_present();
+    names(raw::at(object, &["nameservers"]), "64-byte name server", &mut out.nameservers)?;
+    names(raw::at(object, &["search"]), "DNS_NAME", &mut out.search)?;
+    names(raw::at(object, &["options"]), "64-byte resolver option", &mut out.options)
+}
+
+fn names<const N: usize>(
+    array: &str,
+    limit: &'static str,
+    out: &mut heapless::Vec<heapless::String<N>, { limits::DNS_ENTRIES }>,
+) -> Result<()> {
+    for element in Elements::new(array) {
+        let name: Str<'_> = json::from_canonical(element).map_err(|_| err!(DECODE, "result does not fit"))?;
+        out.push(heapless::String::new()).map_err(|_| Error::limit("DNS_ENTRIES", limits::DNS_ENTRIES))?;
+        if let Some(slot) = out.last_mut() {
+            text(name, limit, slot)?;
+        }
+    }
+    Ok(())
 }
 
 /// An error object on the wire.
-#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct ErrorObject<'a> {
     /// Code.
-    pub code: u32,
+    pub code: i64,
     /// Phrase.
-    #[serde(borrow)]
     pub msg: Str<'a>,
     /// Details.
-    #[serde(borrow)]
     pub details: Str<'a>,
 }
+
+crate::fields!(ErrorObject<'a> { "code" => code, "msg" => msg, "details" => details });
 
 /// Keys of an error object.
 pub const ERROR_KEYS: &[Key] = &[Key::uint("code", 0, u32::MAX as u64), Key::str("msg"), Key::str("details")];
 
-pub(super) fn text<const N: usize>(value: Str<'_>, limit: &'static str) -> Result<heapless::String<N>> {
-    let mut out = heapless::String::new();
-    value.decode_into(&mut out).map_err(|_| Error::limit(limit, N))?;
-    Ok(out)
+fn text<const N: usize>(value: Str<'_>, limit: &'static str, out: &mut heapless::String<N>) -> Result<()> {
+    value.decode_into(out).map_err(|_| Error::limit(limit, N))
 }
 
 pub(super) fn cidr(value: Str<'_>, key: &'static str) -> Result<Cidr> {
     value.plain().and_then(Cidr::parse).ok_or_else(|| {
-        err!(CONFIG, "invalid CIDR address", "\"", key, "\" is \"", value.canonical(), "\", expected like 10.1.2.3/24 or fd00::1/64")
+        err!(
+            CONFIG,
+            "invalid CIDR address",
+            "\"",
+            key,
+            "\" is \"",
+            value.canonical(),
+            "\", expected like 10.1.2.3/24 or fd00::1/64"
+        )
     })
 }
 
@@ -254,7 +275,9 @@ pub(super) fn ip(value: Str<'_>, key: &'static str) -> Result<Option<core::net::
     if value.is_empty() {
         return Ok(None);
     }
-    value.plain().and_then(parse_ip).map(Some).ok_or_else(|| {
-        err!(CONFIG, "invalid IP address", "\"", key, "\" is \"", value.canonical(), "\"")
-    })
+    value
+        .plain()
+        .and_then(parse_ip)
+        .map(Some)
+        .ok_or_else(|| err!(CONFIG, "invalid IP address", "\"", key, "\" is \"", value.canonical(), "\""))
 }

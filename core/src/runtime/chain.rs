@@ -16,6 +16,7 @@ use crate::version::{self, Command};
 
 /// Requests, results and the cache file of a running chain, owned by the caller.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChainMemory {
     pub(super) calls: Calls,
     /// A cache file as it is read or written.
@@ -24,6 +25,7 @@ pub struct ChainMemory {
 
 /// What one plugin call needs.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) struct Calls {
     /// The request to the plugin.
     request: [u8; limits::REQUEST],

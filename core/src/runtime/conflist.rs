@@ -42,6 +42,7 @@ pub(super) const SINGLE_KEYS: &[Key] = &[
 
 /// The text of one loaded network, owned by the caller.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ListMemory {
     /// Files as they were read.
     raw: [u8; limits::CONFLIST],

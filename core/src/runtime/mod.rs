@@ -116,6 +116,7 @@ pub type Observer<'o> = dyn FnMut(Event<'_>) + 'o;
 /// Every buffer of the runtime side, owned by the caller; about 545 KiB, of
 /// which a call touches what its texts need.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RuntimeMemory {
     /// The network's text.
     pub list: ListMemory,

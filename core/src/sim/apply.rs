@@ -3,7 +3,9 @@
 use super::network::{HOST, NsId, old_values};
 use super::store::Kind;
 use super::sysctl::{Layer, VALUE};
-use super::{Batch, EACCES, EEXIST, EINVAL, ENODEV, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied, refused, taken};
+use super::{
+    Batch, EACCES, EEXIST, EINVAL, ENODEV, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied, refused, taken,
+};
 use crate::backend::Applied;
 use crate::err;
 use crate::error::{Error, Result};
@@ -38,7 +40,9 @@ impl SimBackend {
         let mut rest = changes;
         let mut at = 0usize;
         let mut going = true;
-        while let Some((batch, after)) = rest.split_at_checked(Batch::first_of(rest)).filter(|(batch, _)| !batch.is_empty()) {
+        while let Some((batch, after)) =
+            rest.split_at_checked(Batch::first_of(rest)).filter(|(batch, _)| !batch.is_empty())
+        {
             going = if !going {
                 for offset in 0..batch.len() {
                     report(at.saturating_add(offset), Err(not_applied()));
@@ -85,7 +89,9 @@ impl SimBackend {
 
     fn apply_one<'o>(&mut self, change: &Change<'o>, old: &'o mut Old) -> Inverse<'o> {
         match *change {
-            Change::EnsureBridge { name, mac, mtu, promisc } => self.ensure_bridge(name, mac, mtu, promisc).map(|()| None),
+            Change::EnsureBridge { name, mac, mtu, promisc } => {
+                self.ensure_bridge(name, mac, mtu, promisc).map(|()| None)
+            }
             Change::EnsureAddress { index, cidr } => {
                 if self.net.has_address(HOST, index, cidr) {
                     return Ok(None);
@@ -129,7 +135,8 @@ impl SimBackend {
         match *change {
             Change::ReserveLease { dir, ip, container, ifname } => {
                 let path = path_in(dir, &ip)?;
-                let content: heapless::String<512> = fits(&[&container, &"\r\n", &ifname]).ok_or_else(|| Error::limit("lease", 512))?;
+                let content: heapless::String<512> =
+                    fits(&[&container, &"\r\n", &ifname]).ok_or_else(|| Error::limit("lease", 512))?;
                 self.create(Kind::File, &path, content.as_bytes(), "lease")?;
                 Ok(Some(Removal::ReleaseLease { dir, ip }))
             }
@@ -166,17 +173,32 @@ impl SimBackend {
             Some(_) => return Err(taken("link is no bridge").with(&" ").with(&name)),
             None => {
                 let index = self.net.add_link(HOST, name, mac, LinkKind::Bridge)?;
-                self.net.set_link(HOST, index, &LinkChange { mtu: (mtu > 0).then_some(mtu), ..LinkChange::default() })?;
+                self.net.set_link(
+                    HOST,
+                    index,
+                    &LinkChange { mtu: (mtu > 0).then_some(mtu), ..LinkChange::default() },
+                )?;
                 index
             }
         };
-        let accept_ra: heapless::String<{ limits::SYSCTL_KEY }> = fits(&[&"net/ipv6/conf/", &name, &"/accept_ra"]).unwrap_or_default();
+        let accept_ra: heapless::String<{ limits::SYSCTL_KEY }> =
+            fits(&[&"net/ipv6/conf/", &name, &"/accept_ra"]).unwrap_or_default();
         // A kernel without IPv6 has no such key.
         tolerate(self.write_sysctl(HOST, Layer::Ensured, &accept_ra, "0"), OnFailure::Ignore)?;
-        self.net.set_link(HOST, index, &LinkChange { up: Some(true), promisc: promisc.then_some(true), ..LinkChange::default() })
+        self.net.set_link(
+            HOST,
+            index,
+            &LinkChange { up: Some(true), promisc: promisc.then_some(true), ..LinkChange::default() },
+        )
     }
 
-    fn create_veth(&mut self, host: (IfName, Mac), peer: (IfName, Mac), mtu: u32, master: Option<IfIndex>) -> Inverse<'static> {
+    fn create_veth(
+        &mut self,
+        host: (IfName, Mac),
+        peer: (IfName, Mac),
+        mtu: u32,
+        master: Option<IfIndex>,
+    ) -> Inverse<'static> {
         let sandbox = self.space(Ns::Sandbox)?;
         if let Some(master) = master
             && self.net.need(HOST, master)?.kind != LinkKind::Bridge
@@ -204,15 +226,26 @@ impl SimBackend {
     }
 
     fn set_link<'o>(
-        &mut self, ns: Ns, link: LinkId, set: LinkChange<'_>, undo: Undo, alias: &'o mut heapless::String<{ limits::TAG }>,
+        &mut self,
+        ns: Ns,
+        link: LinkId,
+        set: LinkChange<'_>,
+        undo: Undo,
+        alias: &'o mut heapless::String<{ limits::TAG }>,
     ) -> Inverse<'o> {
         let space = self.space(ns)?;
         let found = self.net.find(space, link).ok_or_else(|| refused(ENODEV, "no such link"))?;
         let index = found.index;
         alias.clone_from(&found.alias);
         let old = old_values(found, &set).map(|old| LinkChange {
-            alias: old.alias.map(|_| ""), up: old.up, mtu: old.mtu, mac: old.mac,
-            promisc: old.promisc, allmulti: old.allmulti, txqlen: old.txqlen, hairpin: old.hairpin,
+            alias: old.alias.map(|_| ""),
+            up: old.up,
+            mtu: old.mtu,
+            mac: old.mac,
+            promisc: old.promisc,
+            allmulti: old.allmulti,
+            txqlen: old.txqlen,
+            hairpin: old.hairpin,
         });
         self.net.set_link(space, index, &set)?;
         let alias: &'o str = alias;
@@ -249,7 +282,11 @@ impl SimBackend {
     fn await_forwarding(&self, host: IfName) -> Result<()> {
         let port = self.net.links.iter().find(|known| known.ns == HOST && known.link.name == host);
         let port = port.ok_or_else(|| refused(ENODEV, "no such link").with(&" ").with(&host))?;
-        if self.net.seen(port).forwarding { Ok(()) } else { Err(refused(ETIMEDOUT, "bridge port does not forward").with(&" ").with(&host)) }
+        if self.net.seen(port).forwarding {
+            Ok(())
+        } else {
+            Err(refused(ETIMEDOUT, "bridge port does not forward").with(&" ").with(&host))
+        }
     }
 
     fn await_addresses(&mut self, ns: Ns, index: IfIndex) -> Result<()> {

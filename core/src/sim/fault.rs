@@ -58,7 +58,8 @@ pub struct FaultBackend<'b> {
 const fn can_fail(change: &Change<'_>) -> bool {
     !matches!(
         change,
-        Change::EnsureSysctl { on_failure: OnFailure::Ignore, .. } | Change::WriteSysctl { on_failure: OnFailure::Ignore, .. }
+        Change::EnsureSysctl { on_failure: OnFailure::Ignore, .. }
+            | Change::WriteSysctl { on_failure: OnFailure::Ignore, .. }
     )
 }
 
@@ -81,7 +82,8 @@ impl<'b> FaultBackend<'b> {
     }
 
     fn error(&self, verb: &'static str) -> Error {
-        let error = err!(KERNEL, "injected fault", verb, " (operation ", self.faults.at.unwrap_or(0), ")").as_code(self.faults.code);
+        let error = err!(KERNEL, "injected fault", verb, " (operation ", self.faults.at.unwrap_or(0), ")")
+            .as_code(self.faults.code);
         error.with_errno(self.faults.errno)
     }
 

@@ -59,7 +59,12 @@ fn text(tag: &str) -> Result<Text> {
 
 impl Filter {
     pub(crate) const fn new() -> Self {
-        Filter { published: heapless::Vec::new(), sources: heapless::Vec::new(), masqueraded: heapless::Vec::new(), missing: false }
+        Filter {
+            published: heapless::Vec::new(),
+            sources: heapless::Vec::new(),
+            masqueraded: heapless::Vec::new(),
+            missing: false,
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -80,7 +85,11 @@ impl Filter {
     }
 
     pub(crate) fn probe(&self) -> Result<()> {
-        if self.missing { Err(err!(NOT_AVAILABLE, "packet filter not available", "the kernel has no nf_tables")) } else { Ok(()) }
+        if self.missing {
+            Err(err!(NOT_AVAILABLE, "packet filter not available", "the kernel has no nf_tables"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Adds one element; its inverse, or none if it was there already.
@@ -95,7 +104,9 @@ impl Filter {
                 Ok(Some(Removal::Unpublish { port }))
             }
             Change::PublishSource { to, via, all, tag } => {
-                if let Some(known) = self.sources.iter().find(|known| known.to == to && known.via == via && known.all == all) {
+                if let Some(known) =
+                    self.sources.iter().find(|known| known.to == to && known.via == via && known.all == all)
+                {
                     return if known.tag == tag { Ok(None) } else { Err(taken("source translation")) };
                 }
                 keep(&mut self.sources, Source { to, via, all, tag: text(tag)? }, "TRANSLATED")?;
@@ -103,7 +114,11 @@ impl Filter {
             }
             Change::Masquerade { ip, net, tag } => {
                 if let Some(known) = self.masqueraded.iter().find(|known| known.ip == ip) {
-                    return if known.tag == tag && known.net == net { Ok(None) } else { Err(taken("masqueraded address")) };
+                    return if known.tag == tag && known.net == net {
+                        Ok(None)
+                    } else {
+                        Err(taken("masqueraded address"))
+                    };
                 }
                 keep(&mut self.masqueraded, Masqueraded { ip, net, tag: text(tag)? }, "TRANSLATED")?;
                 Ok(Some(Removal::Unmasquerade { ip }))

@@ -2,7 +2,10 @@
 
 use core::net::IpAddr;
 
-use super::{ADDRESSES, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, EEXIST, EOPNOTSUPP, LINKS, NEIGHBOURS, ROUTES, SANDBOXES, SIM_PATH, keep, refused};
+use super::{
+    ADDRESSES, EEXIST, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, EOPNOTSUPP, LINKS, NEIGHBOURS, ROUTES,
+    SANDBOXES, SIM_PATH, keep, refused,
+};
 use crate::error::Result;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
@@ -167,7 +170,13 @@ impl Network {
         let mut link = known.link.clone();
         link.running = match link.kind {
             LinkKind::Veth => link.up && self.peer(&link).is_some_and(|peer| peer.link.up),
-            LinkKind::Bridge => link.up && self.links.iter().any(|port| port.link.master == Some(link.index) && self.has_carrier(&port.link)),
+            LinkKind::Bridge => {
+                link.up
+                    && self
+                        .links
+                        .iter()
+                        .any(|port| port.link.master == Some(link.index) && self.has_carrier(&port.link))
+            }
             LinkKind::Loopback | LinkKind::Other => link.up,
         };
         link.forwarding = link.running
@@ -223,7 +232,9 @@ impl Network {
         }
         // The kernel compares IPv6 addresses without their prefix (inet6_addr_add).
         let same = |known: &SimAddress| {
-            known.ns == ns && known.index == index && known.address.cidr.addr() == address.cidr.addr()
+            known.ns == ns
+                && known.index == index
+                && known.address.cidr.addr() == address.cidr.addr()
                 && (address.cidr.is_v6() || known.address.cidr.prefix() == address.cidr.prefix())
         };
         if self.addresses.iter().any(same) {
@@ -257,7 +268,10 @@ impl Network {
     fn is_on_link(&self, ns: NsId, index: IfIndex, gw: IpAddr) -> bool {
         let link_local = matches!(gw, IpAddr::V6(v6) if v6.is_unicast_link_local());
         link_local
-            || self.addresses.iter().any(|known| known.ns == ns && known.index == index && known.address.cidr.contains(gw))
+            || self
+                .addresses
+                .iter()
+                .any(|known| known.ns == ns && known.index == index && known.address.cidr.contains(gw))
             || self.routes.iter().any(|known| {
                 known.ns == ns && known.index == index && known.route.gw.is_none() && known.route.dst.contains(gw)
             })
@@ -266,8 +280,11 @@ impl Network {
     /// The kernel finds a route to delete by what the message names.
     pub(crate) fn delete_route(&mut self, ns: NsId, index: IfIndex, route: &Route) {
         self.routes.retain(|known| {
-            known.ns != ns || known.index != index || !same_destination(&known.route, route)
-                || known.route.gw != route.gw || known.route.priority != route.priority
+            known.ns != ns
+                || known.index != index
+                || !same_destination(&known.route, route)
+                || known.route.gw != route.gw
+                || known.route.priority != route.priority
         });
     }
 
@@ -305,8 +322,13 @@ impl Network {
 
     /// What the kernel gives `lo` when it comes up.
     fn loopback_addresses(&mut self, ns: NsId, ipv6: bool) {
-        let own = [Cidr::new(IpAddr::from([127, 0, 0, 1]), 8), ipv6.then(|| Cidr::host(IpAddr::from([0u16, 0, 0, 0, 0, 0, 0, 1])))];
-        for cidr in own.into_iter().flatten().filter(|cidr| !self.has_address(ns, LO, *cidr)).collect::<heapless::Vec<_, 2>>() {
+        let own = [
+            Cidr::new(IpAddr::from([127, 0, 0, 1]), 8),
+            ipv6.then(|| Cidr::host(IpAddr::from([0u16, 0, 0, 0, 0, 0, 0, 1]))),
+        ];
+        for cidr in
+            own.into_iter().flatten().filter(|cidr| !self.has_address(ns, LO, *cidr)).collect::<heapless::Vec<_, 2>>()
+        {
             let address = Address { cidr, scope: SCOPE_HOST, tentative: false, dad_failed: false };
             let _ = self.add_address(ns, LO, address);
         }

@@ -52,7 +52,9 @@ impl Backend for SimBackend {
     }
 
     fn sandbox_lives(&mut self, path: &str, identity: &str) -> bool {
-        self.net.space_at(path).is_some_and(|space| fits::<64>(&[&"sim:", &space.id]).is_some_and(|own| own == identity))
+        self.net
+            .space_at(path)
+            .is_some_and(|space| fits::<64>(&[&"sim:", &space.id]).is_some_and(|own| own == identity))
     }
 
     fn link(&mut self, ns: Ns, name: &IfName) -> Result<Option<Link>> {
@@ -88,12 +90,18 @@ impl Backend for SimBackend {
     }
 
     fn route_link(&mut self, to: IpAddr) -> Result<Option<Link>> {
-        let connected = self.net.addresses.iter().filter(|known| known.ns == HOST).map(|known| (known.index, known.address.cidr));
+        let connected =
+            self.net.addresses.iter().filter(|known| known.ns == HOST).map(|known| (known.index, known.address.cidr));
         // 254 is the main table; policy routing is not modelled.
-        let routed = self.net.routes.iter()
+        let routed = self
+            .net
+            .routes
+            .iter()
             .filter(|known| known.ns == HOST && known.route.table.is_none_or(|table| table == 254))
             .map(|known| (known.index, known.route.dst));
-        let covers = |(index, cidr): &(IfIndex, Cidr)| cidr.contains(to) && self.net.indexed(HOST, *index).is_some_and(|link| link.up);
+        let covers = |(index, cidr): &(IfIndex, Cidr)| {
+            cidr.contains(to) && self.net.indexed(HOST, *index).is_some_and(|link| link.up)
+        };
         let best = connected.chain(routed).filter(covers).max_by_key(|(_, cidr)| cidr.prefix());
         best.map_or(Ok(None), |(index, _)| self.seen_link(Ns::Host, |known| known.link.index == index))
     }

@@ -65,7 +65,9 @@ impl SimBackend {
 
     fn delete_link(&mut self, ns: Ns, name: &IfName) -> Result<()> {
         let Ok(space) = self.space(ns) else { return Ok(()) };
-        let Some((index, kind)) = self.net.named(space, name).map(|link| (link.index, link.kind)) else { return Ok(()) };
+        let Some((index, kind)) = self.net.named(space, name).map(|link| (link.index, link.kind)) else {
+            return Ok(());
+        };
         if kind == LinkKind::Loopback {
             return Err(refused(EOPNOTSUPP, "lo cannot be deleted"));
         }

@@ -3,15 +3,14 @@
 //! ```text
 //! let case = Case { registry: REGISTRY, build: &|sim| sim.add_sandbox("/run/netns/a"),
 //!     before: &[], step: Step { plugin: &Bridge, env, config }, observations: false };
-//! let mut bench = Bench { sim: &mut boxed(SimBackend::new), work: &mut boxed(Workspace::new),
-//!     memory: &mut boxed(CallMemory::new), out: &mut vec![0; limits::REQUEST],
-//!     reference: &mut boxed(Snapshot::new), state: &mut boxed(Snapshot::new) };
+//! let mut bench = Bench { sim: &mut sim, work: &mut work, memory: &mut memory,
+//!     out: &mut out, reference: &mut reference, state: &mut state };   // all boxed
 //! assert!(rollback(&case, &mut bench).unwrap() > 10);
 //! ```
 //!
-//! These values are large (a workspace has 512 KiB). An unoptimised build makes
-//! each on the stack first, and a test's thread has 2 MiB: box each in a
-//! function of its own, `#[inline(never)] fn boxed<T>(make: fn() -> T) -> Box<T> { Box::new(make()) }`.
+//! These values are large (a workspace has 512 KiB), and an unoptimised build
+//! copies them over the stack several times. So run a proof on a thread with a
+//! stack of 16 MiB; a test's thread has 2 MiB.
 
 use super::{FaultBackend, Faults, SimBackend, Snapshot};
 use crate::backend::Backend;
@@ -131,7 +130,8 @@ pub fn rollback(case: &Case<'_>, bench: &mut Bench<'_>) -> Proof<usize> {
     }
     for at in 0..count {
         let mut operation = "";
-        let outcome = if add { prove_add(case, bench, at, &mut operation) } else { prove_del(case, bench, at, &mut operation) };
+        let outcome =
+            if add { prove_add(case, bench, at, &mut operation) } else { prove_del(case, bench, at, &mut operation) };
         outcome.map_err(|broken| Broken { at: Some(at), operation, ..broken })?;
     }
     Ok(count)
@@ -221,7 +221,9 @@ fn check_lock(bench: &Bench<'_>) -> Proof<()> {
 fn failed_reply(defect: Defect, reply: Reply, bench: &Bench<'_>) -> Broken {
     let mut broken = Broken::new(defect);
     let (Reply::Success(length) | Reply::About(length) | Reply::Failure(length)) = reply;
-    broken.details.text(bench.out.get(..length).and_then(|text| core::str::from_utf8(text).ok()).unwrap_or("reply is not text"));
+    broken
+        .details
+        .text(bench.out.get(..length).and_then(|text| core::str::from_utf8(text).ok()).unwrap_or("reply is not text"));
     broken
 }
 

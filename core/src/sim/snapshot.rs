@@ -1,9 +1,9 @@
 //! The state of a model as sorted lines of text, to compare and to print.
 
+use super::SimBackend;
 use super::network::{HOST, NsId};
 use super::store::Kind;
 use super::sysctl::Layer;
-use super::SimBackend;
 use crate::digest;
 use crate::name::IfIndex;
 use crate::net::Cidr;
@@ -221,13 +221,25 @@ impl SimBackend {
         }
         self.write_links(out);
         for known in &self.net.routes {
-            out.line(false, &[&"route ", &Named(self, known.ns, known.index), &" ", &known.route.dst.network(), &Options(&known.route)]);
+            out.line(
+                false,
+                &[
+                    &"route ",
+                    &Named(self, known.ns, known.index),
+                    &" ",
+                    &known.route.dst.network(),
+                    &Options(&known.route),
+                ],
+            );
         }
         for known in &self.net.neighbours {
             out.line(false, &[&"neighbour ", &Named(self, HOST, known.index), &" ", &known.ip, &" ", &known.mac]);
         }
         for set in &self.sysctls.settings {
-            out.line(set.layer == Layer::Ensured, &[&"sysctl ", &self.net.space_name(set.ns), &" ", &set.key, &" = ", &set.value]);
+            out.line(
+                set.layer == Layer::Ensured,
+                &[&"sysctl ", &self.net.space_name(set.ns), &" ", &set.key, &" = ", &set.value],
+            );
         }
         self.write_filter(out);
         self.write_files(out);
@@ -238,21 +250,49 @@ impl SimBackend {
         for known in &self.net.links {
             let link = &known.link;
             let flags: [&dyn Put; 4] = [
-                &Flag("up", link.up), &Flag("promisc", link.promisc), &Flag("allmulti", link.allmulti), &Flag("hairpin", link.hairpin),
+                &Flag("up", link.up),
+                &Flag("promisc", link.promisc),
+                &Flag("allmulti", link.allmulti),
+                &Flag("hairpin", link.hairpin),
             ];
             let [up, promisc, allmulti, hairpin] = flags;
-            out.line(self.is_shared_link(known.ns, link.index), &[
-                &"link ", &Named(self, known.ns, link.index), &" ", &link.mac, &" mtu ", &link.mtu, &" txqlen ", &link.txqlen,
-                up, promisc, allmulti, hairpin, &Master(self, known.ns, link.master), &Peer(self, link), &" alias ", &link.alias,
-            ]);
+            out.line(
+                self.is_shared_link(known.ns, link.index),
+                &[
+                    &"link ",
+                    &Named(self, known.ns, link.index),
+                    &" ",
+                    &link.mac,
+                    &" mtu ",
+                    &link.mtu,
+                    &" txqlen ",
+                    &link.txqlen,
+                    up,
+                    promisc,
+                    allmulti,
+                    hairpin,
+                    &Master(self, known.ns, link.master),
+                    &Peer(self, link),
+                    &" alias ",
+                    &link.alias,
+                ],
+            );
         }
         for known in &self.net.addresses {
-            let own = self.net.indexed(known.ns, known.index).is_some_and(|link| link.kind == LinkKind::Loopback) && is_loopback(known.address.cidr);
+            let own = self.net.indexed(known.ns, known.index).is_some_and(|link| link.kind == LinkKind::Loopback)
+                && is_loopback(known.address.cidr);
             if !own {
-                out.line(self.is_shared_link(known.ns, known.index), &[
-                    &"address ", &Named(self, known.ns, known.index), &" ", &known.address.cidr,
-                    &Flag("tentative", known.address.tentative), &Flag("dadfailed", known.address.dad_failed),
-                ]);
+                out.line(
+                    self.is_shared_link(known.ns, known.index),
+                    &[
+                        &"address ",
+                        &Named(self, known.ns, known.index),
+                        &" ",
+                        &known.address.cidr,
+                        &Flag("tentative", known.address.tentative),
+                        &Flag("dadfailed", known.address.dad_failed),
+                    ],
+                );
             }
         }
     }
@@ -266,7 +306,18 @@ impl SimBackend {
             out.line(false, &[&"published ", &known.port, &" for ", &known.tag]);
         }
         for known in &self.filter.sources {
-            out.line(false, &[&"source of ", &known.to, &" by ", &Named(self, HOST, known.via), &Flag("all", known.all), &" for ", &known.tag]);
+            out.line(
+                false,
+                &[
+                    &"source of ",
+                    &known.to,
+                    &" by ",
+                    &Named(self, HOST, known.via),
+                    &Flag("all", known.all),
+                    &" for ",
+                    &known.tag,
+                ],
+            );
         }
         for known in &self.filter.masqueraded {
             out.line(false, &[&"masquerade ", &known.ip, &" out of ", &known.net, &" for ", &known.tag]);
@@ -284,7 +335,9 @@ impl SimBackend {
             match readable {
                 Some(text) => out.line(file.kind == Kind::Hint, &[&what, &file.path, &" = ", &text]),
                 // Long or binary content is compared by its digest.
-                None => out.line(file.kind == Kind::Hint, &[&what, &file.path, &" # ", &digest::hash64(&[file.content])]),
+                None => {
+                    out.line(file.kind == Kind::Hint, &[&what, &file.path, &" # ", &digest::hash64(&[file.content])])
+                }
             }
         }
     }

@@ -91,7 +91,9 @@ impl Store {
             return Err(full("FILE_BYTES", FILE_BYTES));
         }
         self.remove(path);
-        self.entries.push(Entry { kind, path: path.len(), content: content.len() }).map_err(|_| full("FILES", FILES))?;
+        self.entries
+            .push(Entry { kind, path: path.len(), content: content.len() })
+            .map_err(|_| full("FILES", FILES))?;
         self.bytes.extend_from_slice(path.as_bytes()).map_err(|_| full("FILE_BYTES", FILE_BYTES))?;
         self.bytes.extend_from_slice(content).map_err(|_| full("FILE_BYTES", FILE_BYTES))
     }

@@ -96,7 +96,9 @@ fn default_value(net: &Network, ns: NsId, key: &str) -> Option<&'static str> {
         (None, None) => return lookup(GLOBAL, key),
     };
     let (name, leaf) = rest.split_once('/')?;
-    let exists = name == "all" || name == "default" || net.links.iter().any(|known| known.ns == ns && known.link.name.as_str() == name);
+    let exists = name == "all"
+        || name == "default"
+        || net.links.iter().any(|known| known.ns == ns && known.link.name.as_str() == name);
     if exists { lookup(table, leaf) } else { None }
 }
 
@@ -136,8 +138,10 @@ impl Sysctls {
     /// Sets one layer; what lay over it is gone, since a sysctl has one value.
     /// A plugin's write of the value beneath leaves no trace.
     pub(crate) fn set(&mut self, net: &Network, ns: NsId, layer: Layer, key: &str, value: &str) -> Result<()> {
-        let key: heapless::String<{ limits::SYSCTL_KEY }> = fits(&[&key]).ok_or_else(|| Error::limit("SYSCTL_KEY", limits::SYSCTL_KEY))?;
-        let value: heapless::String<VALUE> = fits(&[&value]).ok_or_else(|| Error::limit("SYSCTL_VALUE", limits::SYSCTL_VALUE))?;
+        let key: heapless::String<{ limits::SYSCTL_KEY }> =
+            fits(&[&key]).ok_or_else(|| Error::limit("SYSCTL_KEY", limits::SYSCTL_KEY))?;
+        let value: heapless::String<VALUE> =
+            fits(&[&value]).ok_or_else(|| Error::limit("SYSCTL_VALUE", limits::SYSCTL_VALUE))?;
         self.settings.retain(|set| set.ns != ns || set.key != key || set.layer < layer);
         if layer == Layer::Written && self.below(net, ns, &key, Some(layer)) == Some(value.as_str()) {
             return Ok(());

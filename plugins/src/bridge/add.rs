@@ -54,11 +54,7 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     if conf.container_interface {
         greet(&bridge, &pair, session, result)?;
     }
-    let dns = picocni_core::conf::dns(call.text)?;
-    if dns.present {
-        result.dns = dns;
-    }
-    Ok(())
+    picocni_core::conf::dns(call.text, &mut result.dns)
 }
 
 /// The bridge, made if it is missing, with a MAC that its ports never change.
@@ -171,6 +167,9 @@ fn plan_forwarding(v6: bool, session: &mut Session<'_>, plan: &mut Plan<'_>) -> 
 fn greet(bridge: &Link, pair: &veth::Pair, session: &mut Session<'_>, result: &AddResult) -> Result<()> {
     let mut plan = Plan::new();
     plan.change(Change::AwaitForwarding { host: pair.host })?;
+    if result.ips.iter().any(|ip| ip.address.is_v6()) {
+        plan.change(Change::AwaitAddresses { ns: Ns::Sandbox, index: pair.container.index })?;
+    }
     if !result.ips.is_empty() {
         plan.change(Change::Announce { index: pair.container.index, mac: pair.container.mac })?;
     }

@@ -4,7 +4,8 @@ use picocni_core::conf::{COMMON_LEN, IPAM, with_common};
 use picocni_core::env::Args;
 use picocni_core::err;
 use picocni_core::error::Result;
-use picocni_core::json::{Key, Kind, Str};
+use picocni_core::fields;
+use picocni_core::json::{Key, Kind, Present, Str};
 use picocni_core::name::{IfName, Mac};
 use picocni_core::plugin::Call;
 
@@ -37,51 +38,60 @@ const OWN: [Key; 20] = [
 /// Every key that `bridge` reads.
 pub(super) const KEYS: &[Key] = &with_common::<20, { 20 + COMMON_LEN }>(OWN);
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Debug, Default)]
 struct Wire<'a> {
-    #[serde(borrow)]
     bridge: Str<'a>,
     is_gateway: bool,
     is_default_gateway: bool,
     force_address: bool,
     ip_masq: bool,
-    #[serde(borrow)]
     ip_masq_backend: Str<'a>,
-    mtu: i32,
+    mtu: i64,
     hairpin_mode: bool,
     promisc_mode: bool,
-    vlan: i32,
+    vlan: i64,
+    vlan_trunk: Present,
     enabledad: bool,
     disable_container_interface: bool,
     macspoofchk: bool,
     port_isolation: bool,
-    #[serde(borrow)]
     runtime_config: MacConf<'a>,
-    #[serde(borrow)]
     args: ArgsConf<'a>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+fields!(Wire<'a> {
+    "bridge" => bridge,
+    "isGateway" => is_gateway,
+    "isDefaultGateway" => is_default_gateway,
+    "forceAddress" => force_address,
+    "ipMasq" => ip_masq,
+    "ipMasqBackend" => ip_masq_backend,
+    "mtu" => mtu,
+    "hairpinMode" => hairpin_mode,
+    "promiscMode" => promisc_mode,
+    "vlan" => vlan,
+    "vlanTrunk" => vlan_trunk,
+    "enabledad" => enabledad,
+    "disableContainerInterface" => disable_container_interface,
+    "macspoofchk" => macspoofchk,
+    "portIsolation" => port_isolation,
+    "runtimeConfig" => runtime_config,
+    "args" => args,
+});
+
+#[derive(Debug, Default)]
 struct MacConf<'a> {
-    #[serde(borrow)]
     mac: Str<'a>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+fields!(MacConf<'a> { "mac" => mac });
+
+#[derive(Debug, Default)]
 struct ArgsConf<'a> {
-    #[serde(borrow)]
     cni: MacConf<'a>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct Trunk {
-    #[serde(rename = "vlanTrunk")]
-    present: Option<serde::de::IgnoredAny>,
-}
+fields!(ArgsConf<'a> { "cni" => cni });
 
 /// The configuration, checked.
 #[derive(Debug, Clone, Copy)]
@@ -105,13 +115,15 @@ impl Conf {
     /// # Errors
     /// Code 7 for contradictions, code 2 for keys this release does not serve.
     pub(super) fn read(call: &Call<'_>) -> Result<Self> {
-        let wire: Wire<'_> = call.config()?;
+        let wire: Wire<'_> = call.fields()?;
         wire.check(call)?;
         let bridge = if wire.bridge.is_empty() {
             IfName::of("cni0")
         } else {
             let text = wire.bridge.plain().unwrap_or("/");
-            IfName::new(text).map_err(|error| err!(CONFIG, "invalid bridge name", "\"", wire.bridge.canonical(), "\": ", error.msg()))?
+            IfName::new(text).map_err(|error| {
+                err!(CONFIG, "invalid bridge name", "\"", wire.bridge.canonical(), "\": ", error.msg())
+            })?
         };
         Ok(Conf {
             bridge,
@@ -119,8 +131,14 @@ impl Conf {
             is_default_gateway: wire.is_default_gateway,
             force_address: wire.force_address,
             ip_masq: wire.ip_masq && call.conf.has_ipam(),
-            mtu: u32::try_from(wire.mtu)
-                .map_err(|_| err!(CONFIG, "invalid mtu", wire.mtu, " (0 for the kernel's default, or the bytes of a frame's payload)"))?,
+            mtu: u32::try_from(wire.mtu).map_err(|_| {
+                err!(
+                    CONFIG,
+                    "invalid mtu",
+                    wire.mtu,
+                    " (0 for the kernel's default, or the bytes of a frame's payload)"
+                )
+            })?,
             hairpin: wire.hairpin_mode,
             promisc: wire.promisc_mode,
             enable_dad: wire.enabledad,
@@ -144,10 +162,12 @@ impl Wire<'_> {
         if self.ip_masq {
             crate::masquerade::check_backend(self.ip_masq_backend)?;
         }
-        let trunk: Trunk = call.config()?;
-        for (key, used) in [("vlan", self.vlan != 0), ("vlanTrunk", trunk.present.is_some()), ("macspoofchk", self.macspoofchk),
-            ("portIsolation", self.port_isolation)]
-        {
+        for (key, used) in [
+            ("vlan", self.vlan != 0),
+            ("vlanTrunk", self.vlan_trunk.0),
+            ("macspoofchk", self.macspoofchk),
+            ("portIsolation", self.port_isolation),
+        ] {
             if used {
                 return Err(err!(UNSUPPORTED, "unsupported field", "\"", key, "\" is not served by this release"));
             }
@@ -166,6 +186,8 @@ impl Wire<'_> {
         if text.is_empty() {
             return Ok(None);
         }
-        Mac::parse(text).filter(|mac| mac.is_unicast()).map(Some).ok_or_else(|| err!(CONFIG, "invalid MAC address", "\"", text, "\", expected a unicast address like 02:00:00:00:00:01"))
+        Mac::parse(text).filter(|mac| mac.is_unicast()).map(Some).ok_or_else(|| {
+            err!(CONFIG, "invalid MAC address", "\"", text, "\", expected a unicast address like 02:00:00:00:00:01")
+        })
     }
 }

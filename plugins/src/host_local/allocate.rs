@@ -21,6 +21,8 @@ type Requested = heapless::Vec<IpAddr, { limits::REQUESTED_IPS }>;
 
 /// Reserves one address per set. A failure in a later set leaves nothing: the
 /// journal gives back what earlier sets reserved.
+// Apart from its caller, so that the bitmap and the config are not in one frame.
+#[inline(never)]
 pub(super) fn allocate(
     conf: &Conf<'_>, call: &Call<'_>, store: &Store, session: &mut Session<'_>, result: &mut AddResult,
 ) -> Result<()> {
@@ -132,6 +134,8 @@ fn in_range(at: usize, error: Error) -> Error {
     error.with_details(&[&"failed to allocate for range ", &at, &": ", &details])
 }
 
+// A plan is too large to lie beside the bitmap.
+#[inline(never)]
 fn reserve(at: usize, candidate: &Candidate, call: &Call<'_>, store: &Store, session: &mut Session<'_>) -> Result<()> {
     let mut plan = Plan::new();
     let (dir, ip) = (store.dir.as_str(), candidate.address);

@@ -38,12 +38,12 @@ impl Plugin for HostLocal {
     }
 
     fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
-        let conf = conf::Conf::read(call)?;
         result.clear();
+        let mut conf = conf::Conf::new();
+        conf.read(call, &mut result.routes)?;
         if let Some(path) = conf.resolv_conf {
             resolv::read(session, path, &mut result.dns)?;
         }
-        result.routes.clone_from(&conf.routes);
         let store = Store::open(session, conf.data_dir, call.conf.name)?;
         let outcome = allocate::allocate(&conf, call, &store, session, result);
         session.backend.unlock();
@@ -76,6 +76,6 @@ impl Plugin for HostLocal {
     }
 
     fn status(&self, call: &Call<'_>, _session: &mut Session<'_>) -> Result<()> {
-        conf::Conf::read(call).map(|_| ())
+        conf::Conf::new().read(call, &mut heapless::Vec::new())
     }
 }

@@ -15,7 +15,7 @@ use picocni_core::session::Session;
 
 use super::claims::{self, Claim, LOCK};
 use super::conf::Conf;
-use super::del::{self, Removals};
+use super::del::{self, Removals, Then};
 use super::record::{self, Draft, Source};
 use crate::interface;
 
@@ -26,15 +26,30 @@ const PORTS: usize = limits::PORT_MAPPINGS * 2;
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) ports: heapless::Vec<PublishedPort, PORTS>,
+    /// For each port, whether another attachment of the container holds it;
+    /// empty until it is known.
+    waits: heapless::Vec<bool, PORTS>,
+}
+
+impl Wanted {
+    /// Ports that this attachment gets.
+    fn held(&self) -> impl Iterator<Item = &PublishedPort> {
+        self.ports.iter().zip(&self.waits).filter(|(_, waits)| !**waits).map(|(port, _)| port)
+    }
+
+    /// Ports that another attachment of the container holds.
+    fn waiting(&self) -> impl Iterator<Item = &PublishedPort> {
+        self.ports.iter().zip(&self.waits).filter(|(_, waits)| **waits).map(|(port, _)| port)
+    }
 }
 
 pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
     let conf = Conf::read(call)?;
     let prev = call.required_prev()?;
-    let wanted = wanted(&conf, call, prev)?;
+    let mut wanted = wanted(&conf, call, prev)?;
     if !wanted.ports.is_empty() {
         session.backend.lock(LOCK)?;
-        let outcome = publish(&conf, call, session, &wanted);
+        let outcome = publish(&conf, call, session, &mut wanted);
         session.backend.unlock();
         outcome?;
     }
@@ -61,10 +76,17 @@ pub(super) fn wanted(conf: &Conf, call: &Call<'_>, prev: &AddResult) -> Result<W
         for mapping in &conf.mappings {
             let Some(host_ip) = mapping.host.of_family(v6) else { continue };
             let port = PublishedPort {
-                protocol: mapping.protocol, host_ip, host_port: mapping.host_port, to, to_port: mapping.container_port,
+                protocol: mapping.protocol,
+                host_ip,
+                host_port: mapping.host_port,
+                to,
+                to_port: mapping.container_port,
             };
             let same_key = |other: &&PublishedPort| {
-                other.to == to && other.protocol == port.protocol && other.host_port == port.host_port && other.host_ip == host_ip
+                other.to == to
+                    && other.protocol == port.protocol
+                    && other.host_port == port.host_port
+                    && other.host_ip == host_ip
             };
             match ports.iter().find(same_key) {
                 // "0.0.0.0" and an absent hostIP mean the same to IPv4.
@@ -76,7 +98,7 @@ pub(super) fn wanted(conf: &Conf, call: &Call<'_>, prev: &AddResult) -> Result<W
             }
         }
     }
-    Ok(Wanted { ports })
+    Ok(Wanted { ports, waits: heapless::Vec::new() })
 }
 
 type Sources = heapless::Vec<(Source, Option<IfName>), 2>;
@@ -85,7 +107,9 @@ type Sources = heapless::Vec<(Source, Option<IfName>), 2>;
 fn sources(conf: &Conf, session: &mut Session<'_>, wanted: &Wanted) -> Result<Sources> {
     let mut sources = Sources::new();
     for v6 in [false, true] {
-        let Some(to) = wanted.ports.iter().map(|port| port.to).find(|to| conf.snat && to.is_ipv6() == v6) else { continue };
+        let Some(to) = wanted.ports.iter().map(|port| port.to).find(|to| conf.snat && to.is_ipv6() == v6) else {
+            continue;
+        };
         let link = session.backend.route_link(to)?;
         let via = link.as_ref().map_or(IfIndex(0), |link| link.index);
         let _ = sources.push((Source { to, via, all: conf.masq_all }, link.map(|link| link.name)));
@@ -95,27 +119,31 @@ fn sources(conf: &Conf, session: &mut Session<'_>, wanted: &Wanted) -> Result<So
 
 /// Record, claims, rules, sysctl, connections: in this order, so that whatever
 /// is killed in between leaves a record of what there may be.
-fn publish(conf: &Conf, call: &Call<'_>, session: &mut Session<'_>, wanted: &Wanted) -> Result<()> {
+fn publish(conf: &Conf, call: &Call<'_>, session: &mut Session<'_>, wanted: &mut Wanted) -> Result<()> {
     let tag = call.owner().tag();
     clear_the_way(session, wanted, &tag)?;
     let sources = sources(conf, session, wanted)?;
     write_record(call, session, wanted, &sources, &tag)?;
     claim(session, wanted, &tag)?;
-    let mut rules = Rules { plan: Plan::new() };
-    for port in &wanted.ports {
+    let mut rules = Rules::new();
+    for port in wanted.held() {
         rules.push(session, Change::Publish { port: *port, tag: tag.as_str() })?;
     }
-    for (source, _) in &sources {
-        rules.push(session, Change::PublishSource { to: source.to, via: source.via, all: source.all, tag: tag.as_str() })?;
+    let published = |(source, _): &&(Source, _)| wanted.held().any(|port| port.to == source.to);
+    for (source, _) in sources.iter().filter(published) {
+        rules.push(
+            session,
+            Change::PublishSource { to: source.to, via: source.via, all: source.all, tag: tag.as_str() },
+        )?;
     }
     rules.apply(session)?;
-    for (source, link) in &sources {
+    for (source, link) in sources.iter().filter(published) {
         if let (true, Some(link)) = (source.to.is_ipv4(), link) {
             allow_localhost(session, link)?;
         }
     }
     let mut purges = Removals::new();
-    for port in wanted.ports.iter().filter(|port| port.protocol == Protocol::Udp) {
+    for port in wanted.held().filter(|port| port.protocol == Protocol::Udp) {
         purges.push(session, del::purge(port));
     }
     purges.finish(session)
@@ -123,16 +151,27 @@ fn publish(conf: &Conf, call: &Call<'_>, session: &mut Session<'_>, wanted: &Wan
 
 /// What an earlier life of this attachment left, and claims of the dead. Every
 /// port is looked at before anything is made.
-fn clear_the_way(session: &mut Session<'_>, wanted: &Wanted, tag: &Tag) -> Result<()> {
+fn clear_the_way(session: &mut Session<'_>, wanted: &mut Wanted, tag: &Tag) -> Result<()> {
     let mut buffer = [0u8; limits::STATE_FILE];
-    del::take_back(session, tag, &mut buffer)?;
-    wanted.ports.iter().try_for_each(|port| claims::make_way(session, port, tag, &mut buffer))
+    del::take_back(session, tag, &mut buffer, Then::Keep)?;
+    let Wanted { ports, waits } = wanted;
+    waits.clear();
+    for port in ports {
+        let _ = waits.push(claims::make_way(session, port, tag, &mut buffer)?);
+    }
+    Ok(())
 }
 
-fn write_record(call: &Call<'_>, session: &mut Session<'_>, wanted: &Wanted, sources: &Sources, tag: &Tag) -> Result<()> {
+fn write_record(
+    call: &Call<'_>,
+    session: &mut Session<'_>,
+    wanted: &Wanted,
+    sources: &Sources,
+    tag: &Tag,
+) -> Result<()> {
     let mut draft = Draft::new(session, call.env.netns)?;
-    for port in &wanted.ports {
-        draft.port(port)?;
+    for (port, waits) in wanted.ports.iter().zip(&wanted.waits) {
+        draft.port(port, *waits)?;
     }
     for (source, _) in sources {
         draft.source(source)?;
@@ -144,27 +183,52 @@ fn write_record(call: &Call<'_>, session: &mut Session<'_>, wanted: &Wanted, sou
 }
 
 fn claim(session: &mut Session<'_>, wanted: &Wanted, tag: &Tag) -> Result<()> {
-    for slice in wanted.ports.chunks(limits::PLAN) {
-        let mut claims: heapless::Vec<Claim, { limits::PLAN }> = heapless::Vec::new();
-        for port in slice {
-            let _ = claims.push(Claim::of(port));
+    let mut claims: Claims = heapless::Vec::new();
+    for port in wanted.held() {
+        add_claim(session, &mut claims, Claim::of(port), tag)?;
+    }
+    for (at, port) in wanted.waiting().enumerate() {
+        // One mark for all addresses of a port number.
+        let same = |other: &&PublishedPort| other.protocol == port.protocol && other.host_port == port.host_port;
+        if !wanted.waiting().take(at).any(|other| same(&other)) {
+            add_claim(session, &mut claims, Claim::waiting(port, tag), tag)?;
         }
-        let mut plan = Plan::new();
-        for claim in &claims {
-            plan.change(Change::Claim { dir: &claim.dir, key: &claim.key, holder: tag.as_str() })?;
-        }
-        session.apply(&plan)?;
+    }
+    make_claims(session, &claims, tag)
+}
+
+type Claims = heapless::Vec<Claim, { limits::PLAN }>;
+
+/// Collects claims, and makes them when a plan is full.
+fn add_claim(session: &mut Session<'_>, claims: &mut Claims, claim: Claim, tag: &Tag) -> Result<()> {
+    if let Err(claim) = claims.push(claim) {
+        make_claims(session, claims, tag)?;
+        claims.clear();
+        let _ = claims.push(claim);
     }
     Ok(())
 }
 
+fn make_claims(session: &mut Session<'_>, claims: &Claims, tag: &Tag) -> Result<()> {
+    let mut plan = Plan::new();
+    for claim in claims {
+        plan.change(Change::Claim { dir: &claim.dir, key: &claim.key, holder: tag.as_str() })?;
+    }
+    session.apply(&plan)
+}
+
 /// Any number of rules, set in batches of [`limits::PLAN`].
-struct Rules<'t> {
+#[derive(Debug)]
+pub(super) struct Rules<'t> {
     plan: Plan<'t>,
 }
 
 impl<'t> Rules<'t> {
-    fn push(&mut self, session: &mut Session<'_>, change: Change<'t>) -> Result<()> {
+    pub(super) const fn new() -> Self {
+        Rules { plan: Plan::new() }
+    }
+
+    pub(super) fn push(&mut self, session: &mut Session<'_>, change: Change<'t>) -> Result<()> {
         if self.plan.changes().len() >= limits::PLAN {
             self.apply(session)?;
             self.plan = Plan::new();
@@ -175,7 +239,7 @@ impl<'t> Rules<'t> {
     /// Sets the rules. Where the packet filter has one of them already, nobody
     /// claims it: its record was lost with /run. A batch is all or nothing, so
     /// what stands in its way is removed and the batch is sent once more.
-    fn apply(&self, session: &mut Session<'_>) -> Result<()> {
+    pub(super) fn apply(&self, session: &mut Session<'_>) -> Result<()> {
         match session.apply(&self.plan) {
             Err(error) if error.code() == Code::CONFLICT => {}
             outcome => return outcome,
@@ -184,7 +248,9 @@ impl<'t> Rules<'t> {
         for change in self.plan.changes() {
             match *change {
                 Change::Publish { port, .. } => leftovers.push(session, Removal::Unpublish { port }),
-                Change::PublishSource { to, via, all, .. } => leftovers.push(session, Removal::UnpublishSource { to, via, all }),
+                Change::PublishSource { to, via, all, .. } => {
+                    leftovers.push(session, Removal::UnpublishSource { to, via, all })
+                }
                 _ => {}
             }
         }
@@ -195,7 +261,7 @@ impl<'t> Rules<'t> {
 
 /// 127.0.0.1 on the host reaches the container only if the link takes packets
 /// of that source. The packet filter keeps such packets from other hosts out.
-fn allow_localhost(session: &mut Session<'_>, link: &IfName) -> Result<()> {
+pub(super) fn allow_localhost(session: &mut Session<'_>, link: &IfName) -> Result<()> {
     let key = interface::host_key("ipv4", link, "route_localnet")?;
     let mut value = heapless::String::new();
     if session.backend.sysctl(Ns::Host, &key, &mut value)? && value == "1" {

@@ -7,15 +7,16 @@ use picocni_core::plugin::Call;
 use picocni_core::session::Session;
 
 use super::add::{self, Wanted};
-use super::claims::Claim;
+use super::claims::{self, Claim};
 use super::conf::Conf;
 use super::record::Record;
 
 /// Every port of the config is recorded, claimed by this attachment, and
-/// published for it; source translation is recorded as configured.
+/// published for it; source translation is recorded as configured. A port that
+/// another attachment of the container holds is only recorded.
 pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let conf = Conf::read(call)?;
-    let Wanted { ports } = add::wanted(&conf, call, call.required_prev()?)?;
+    let Wanted { ports, .. } = add::wanted(&conf, call, call.required_prev()?)?;
     if ports.is_empty() {
         return Ok(());
     }
@@ -28,6 +29,9 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
             return Err(err!(CHANGED, "port is not recorded", *port));
         }
         if !Claim::of(port).is_held_by(session, &tag)? {
+            if record.waiting().any(|waiting| waiting == *port) && claims::is_blocked(session, port, &tag)? {
+                continue;
+            }
             return Err(err!(CHANGED, "port is not claimed", *port, " is not held by ", tag));
         }
         if !session.backend.is_published(port, tag.as_str())? {

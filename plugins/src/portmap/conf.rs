@@ -5,7 +5,9 @@ use core::net::IpAddr;
 use picocni_core::conf::{COMMON_LEN, with_common};
 use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
-use picocni_core::json::{Key, Kind, Limit, Str};
+use picocni_core::fields;
+use picocni_core::json::raw::Elements;
+use picocni_core::json::{self, AnyElement, Key, Kind, Limit, Str};
 use picocni_core::limits;
 use picocni_core::net::parse_ip;
 use picocni_core::observe::Protocol;
@@ -34,67 +36,39 @@ const OWN: [Key; 8] = [
 /// Every key that `portmap` reads.
 pub(super) const KEYS: &[Key] = &with_common::<8, { 8 + COMMON_LEN }>(OWN);
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Debug, Default)]
 struct Wire<'a> {
-    #[serde(borrow)]
     backend: Str<'a>,
     snat: Option<bool>,
     masq_all: bool,
     mark_masq_bit: Option<i64>,
-    #[serde(borrow)]
     external_set_mark_chain: Str<'a>,
-    #[serde(rename = "conditionsV4")]
-    conditions_v4: AnyEntry,
-    #[serde(rename = "conditionsV6")]
-    conditions_v6: AnyEntry,
-    #[serde(borrow)]
-    runtime_config: WireRuntime<'a>,
+    // Templates write empty lists for "none".
+    conditions_v4: AnyElement,
+    conditions_v6: AnyElement,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct WireRuntime<'a> {
-    #[serde(borrow)]
-    port_mappings: heapless::Vec<WireMapping<'a>, { limits::PORT_MAPPINGS }>,
-}
+fields!(Wire<'a> {
+    "backend" => backend,
+    "snat" => snat,
+    "masqAll" => masq_all,
+    "markMasqBit" => mark_masq_bit,
+    "externalSetMarkChain" => external_set_mark_chain,
+    "conditionsV4" => conditions_v4,
+    "conditionsV6" => conditions_v6,
+});
 
-#[derive(Debug, Default, Clone, Copy, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Debug, Default)]
 struct WireMapping<'a> {
     host_port: i64,
     container_port: i64,
-    #[serde(borrow)]
     protocol: Str<'a>,
-    #[serde(borrow, rename = "hostIP")]
     host_ip: Str<'a>,
 }
 
-/// Whether a list has an entry: templates write empty lists for "none".
-#[derive(Debug, Default, Clone, Copy)]
-struct AnyEntry(bool);
-
-impl<'de> serde::Deserialize<'de> for AnyEntry {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> serde::de::Visitor<'de> for Entries {
-            type Value = AnyEntry;
-
-            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> core::result::Result<AnyEntry, A::Error> {
-                let mut any = false;
-                while list.next_element::<serde::de::IgnoredAny>()?.is_some() {
-                    any = true;
-                }
-                Ok(AnyEntry(any))
-            }
-        }
-        deserializer.deserialize_seq(Entries)
-    }
-}
+fields!(WireMapping<'a> {
+    "hostPort" => host_port, "containerPort" => container_port, "protocol" => protocol, "hostIP" => host_ip,
+});
 
 /// Which addresses of the host a port is published on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +90,13 @@ impl HostAddress {
             return Ok(HostAddress::Any);
         }
         let ip = text.plain().and_then(parse_ip).ok_or_else(|| {
-            err!(CONFIG, "invalid host IP", "\"hostIP\" is \"", text.canonical(), "\", expected an IPv4 or IPv6 address")
+            err!(
+                CONFIG,
+                "invalid host IP",
+                "\"hostIP\" is \"",
+                text.canonical(),
+                "\", expected an IPv4 or IPv6 address"
+            )
         })?;
         Ok(match ip {
             IpAddr::V4(v4) if v4.is_unspecified() => HostAddress::AnyV4,
@@ -162,10 +142,12 @@ impl Conf {
     /// # Errors
     /// Code 7 for wrong values, code 2 for what this release does not serve.
     pub(super) fn read(call: &Call<'_>) -> Result<Self> {
-        let wire: Wire<'_> = call.config()?;
+        let wire: Wire<'_> = call.fields()?;
         wire.check()?;
-        let mut conf = Conf { snat: wire.snat.unwrap_or(true), masq_all: wire.masq_all, mappings: heapless::Vec::new() };
-        for entry in &wire.runtime_config.port_mappings {
+        let mut conf =
+            Conf { snat: wire.snat.unwrap_or(true), masq_all: wire.masq_all, mappings: heapless::Vec::new() };
+        for entry in Elements::new(call.at(&["runtimeConfig", "portMappings"])) {
+            let entry: WireMapping<'_> = json::read(entry).map_err(|_| err!(CONFIG, "config does not fit"))?;
             let mapping = entry.read()?;
             if !conf.mappings.contains(&mapping) {
                 conf.mappings.push(mapping).map_err(|_| Error::limit("PORT_MAPPINGS", limits::PORT_MAPPINGS))?;
@@ -180,8 +162,11 @@ impl Wire<'_> {
         match self.backend.plain() {
             Some("" | "nftables") => {}
             Some("iptables") => {
-                return Err(err!(UNSUPPORTED, "unsupported backend",
-                    "\"iptables\" is not served by this release; leave \"backend\" out or say \"nftables\""));
+                return Err(err!(
+                    UNSUPPORTED,
+                    "unsupported backend",
+                    "\"iptables\" is not served by this release; leave \"backend\" out or say \"nftables\""
+                ));
             }
             _ => return Err(err!(CONFIG, "unrecognized backend", "\"", self.backend.canonical(), "\" (nftables)")),
         }
@@ -200,7 +185,13 @@ impl Wire<'_> {
             ("conditionsV6", self.conditions_v6.0),
         ] {
             if used {
-                return Err(err!(UNSUPPORTED, "unsupported field", "\"", key, "\" is not served by this release; leave it out"));
+                return Err(err!(
+                    UNSUPPORTED,
+                    "unsupported field",
+                    "\"",
+                    key,
+                    "\" is not served by this release; leave it out"
+                ));
             }
         }
         Ok(())

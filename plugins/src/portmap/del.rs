@@ -10,6 +10,7 @@ use picocni_core::plugin::Call;
 use picocni_core::session::Session;
 
 use super::claims::{Claim, LOCK};
+use super::handover;
 use super::record::{self, Buffer, Record};
 
 /// Needs neither mappings, nor a sandbox, nor a prevResult; without a record
@@ -20,7 +21,7 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         return Ok(());
     }
     session.backend.lock(LOCK)?;
-    let outcome = take_back(session, &tag, &mut [0u8; limits::STATE_FILE]);
+    let outcome = take_back(session, &tag, &mut [0u8; limits::STATE_FILE], Then::HandOver);
     session.backend.unlock();
     outcome
 }
@@ -45,7 +46,7 @@ fn take_back_stale(network: &str, session: &mut Session<'_>, valid: &ValidAttach
         let mut failures = Failures::new();
         let mut progress = false;
         for tag in &stale {
-            let outcome = take_back(session, tag, &mut buffer);
+            let outcome = take_back(session, tag, &mut buffer, Then::HandOver);
             progress |= outcome.is_ok();
             failures.note(outcome);
         }
@@ -53,6 +54,15 @@ fn take_back_stale(network: &str, session: &mut Session<'_>, valid: &ValidAttach
             return failures.into_result();
         }
     }
+}
+
+/// What becomes of ports that were given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Whoever waits for them gets them.
+    HandOver,
+    /// ADD takes them.
+    Keep,
 }
 
 /// Takes back what the record of `tag` says, and the record last: it is what a
@@ -64,7 +74,7 @@ fn take_back_stale(network: &str, session: &mut Session<'_>, valid: &ValidAttach
 ///
 /// # Errors
 /// The first failure, after everything of its stage was tried.
-pub(super) fn take_back(session: &mut Session<'_>, tag: &Tag, buffer: &mut Buffer) -> Result<()> {
+pub(super) fn take_back(session: &mut Session<'_>, tag: &Tag, buffer: &mut Buffer, then: Then) -> Result<()> {
     let Some(record) = Record::read(session, tag, buffer)? else { return Ok(()) };
     unpublish(session, tag, record)?;
     let mut failures = Failures::new();
@@ -77,7 +87,13 @@ pub(super) fn take_back(session: &mut Session<'_>, tag: &Tag, buffer: &mut Buffe
         };
         failures.note(outcome);
     }
+    for port in record.waiting() {
+        failures.note(Claim::waiting(&port, tag).give_back(session));
+    }
     failures.into_result()?;
+    if then == Then::HandOver {
+        handover::hand_over(session, record)?;
+    }
     let path = record::path(tag)?;
     let mut plan = Plan::new();
     plan.remove(Removal::RemoveFile { path: &path })?;
@@ -88,17 +104,19 @@ pub(super) fn take_back(session: &mut Session<'_>, tag: &Tag, buffer: &mut Buffe
 /// would bring the old connection back.
 fn unpublish(session: &mut Session<'_>, tag: &Tag, record: Record<'_>) -> Result<()> {
     let mut removals = Removals::new();
-    let mut held = false;
+    let (mut held_v4, mut held_v6) = (false, false);
     for port in record.ports() {
         if Claim::of(&port).is_held_by(session, tag)? {
-            held = true;
+            held_v4 |= port.to.is_ipv4();
+            held_v6 |= port.to.is_ipv6();
             removals.push(session, Removal::Unpublish { port });
         }
     }
-    if !held {
+    if !held_v4 && !held_v6 {
         return Ok(());
     }
-    for source in record.sources() {
+    // Where no port was held, the address may be another container's by now.
+    for source in record.sources().filter(|source| if source.to.is_ipv6() { held_v6 } else { held_v4 }) {
         removals.push(session, Removal::UnpublishSource { to: source.to, via: source.via, all: source.all });
     }
     for port in record.ports().filter(|port| port.protocol == Protocol::Udp) {

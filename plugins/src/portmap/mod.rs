@@ -2,7 +2,9 @@
 //!
 //! A port is published for this host's own addresses only, or for the one in
 //! `hostIP`. No two attachments hold the same host port: the second is refused
-//! with the name of the first. Without mappings nothing is asked of the packet
+//! with the name of the first. Attachments of one container do not compete: the
+//! port stays where it is, and goes to the next one when the first is deleted.
+//! Without mappings nothing is asked of the packet
 //! filter, and no file is touched.
 //!
 //! | part | file |
@@ -10,12 +12,14 @@
 //! | config keys, mappings | `conf` |
 //! | who holds which host port | `claims` |
 //! | what DEL needs to know | `record` |
+//! | a port goes to who waits for it | `handover` |
 
 mod add;
 mod check;
 mod claims;
 mod conf;
 mod del;
+mod handover;
 mod record;
 #[cfg(test)]
 mod tests;

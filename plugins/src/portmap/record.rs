@@ -6,9 +6,13 @@
 //! ```text
 //! netns IDENTITY /var/run/netns/x
 //! tcp any 8080 10.88.0.2 80
-//! udp 192.0.2.1 53 10.88.0.2 5353
+//! wait udp 192.0.2.1 53 10.88.0.2 5353
 //! snat 10.88.0.2 7 false
 //! ```
+//!
+//! A port that is waited for was held by another attachment of the container
+//! when this one was added. The record stays as it is when the port is handed
+//! over: who holds it, the claims say.
 
 use core::net::IpAddr;
 
@@ -24,6 +28,9 @@ use picocni_core::text::{Put, fits, parse_u32};
 
 /// One file per attachment.
 pub(super) const DIR: &str = "/run/cni/picocni/portmap/attachments";
+
+/// Begins the line of a port that somebody else holds.
+const WAITING: &str = "wait ";
 
 /// Room for a record that is read.
 pub(super) type Buffer = [u8; limits::STATE_FILE];
@@ -69,19 +76,32 @@ impl<'b> Record<'b> {
     }
 
     fn lines(self) -> impl Iterator<Item = &'b str> {
-        self.text.split_inclusive(|c: char| c == '\n').filter_map(|line| line.strip_suffix('\n'))
+        self.text.split_inclusive(is_line_end).filter_map(|line| line.strip_suffix('\n'))
+    }
+
+    fn sandbox(self) -> Option<(&'b str, &'b str)> {
+        self.lines().next().and_then(|line| line.strip_prefix("netns ")).and_then(split_sandbox)
     }
 
     /// Whether the sandbox this was written for is still there. A record that
     /// names no sandbox belongs to nobody.
     pub(super) fn lives(self, session: &mut Session<'_>) -> bool {
-        let sandbox = self.lines().next().and_then(|line| line.strip_prefix("netns ")).and_then(split_sandbox);
-        sandbox.is_some_and(|(identity, path)| session.backend.sandbox_lives(path, identity))
+        self.sandbox().is_some_and(|(identity, path)| session.backend.sandbox_lives(path, identity))
     }
 
-    /// Ports in the order they were published.
+    /// Whether this was written for a sandbox of that identity.
+    pub(super) fn is_of_sandbox(self, identity: &str) -> bool {
+        self.sandbox().is_some_and(|(own, _)| own == identity)
+    }
+
+    /// Ports that are published or waited for.
     pub(super) fn ports(self) -> impl Iterator<Item = PublishedPort> + 'b {
-        self.lines().filter_map(read_port)
+        self.lines().filter_map(|line| read_port(line.strip_prefix(WAITING).unwrap_or(line)))
+    }
+
+    /// Ports that were held by another attachment of the container.
+    pub(super) fn waiting(self) -> impl Iterator<Item = PublishedPort> + 'b {
+        self.lines().filter_map(|line| read_port(line.strip_prefix(WAITING)?))
     }
 
     /// Source translations.
@@ -104,6 +124,10 @@ fn split_sandbox(text: &str) -> Option<(&str, &str)> {
 /// the compiler sees; a function is compared character by character.
 fn is_space(c: char) -> bool {
     c == ' '
+}
+
+fn is_line_end(c: char) -> bool {
+    c == '\n'
 }
 
 fn read_port(line: &str) -> Option<PublishedPort> {
@@ -166,16 +190,32 @@ impl Draft {
         // The longest line names a sandbox: its path and identity.
         let line: Option<heapless::String<{ limits::SANDBOX + 96 }>> = fits(parts);
         let written = line.is_some_and(|line| self.text.push_str(&line).is_ok() && self.text.push('\n').is_ok());
-        if written { Ok(()) } else { Err(Error::limit("STATE_FILE", limits::STATE_FILE).with(&" bytes in the record of port mappings")) }
+        if written {
+            Ok(())
+        } else {
+            Err(Error::limit("STATE_FILE", limits::STATE_FILE).with(&" bytes in the record of port mappings"))
+        }
     }
 
-    /// Adds a port.
+    /// Adds a port, published or waited for.
     ///
     /// # Errors
     /// Code 100.
-    pub(super) fn port(&mut self, port: &PublishedPort) -> Result<()> {
+    pub(super) fn port(&mut self, port: &PublishedPort, waits: bool) -> Result<()> {
+        let begin = if waits { WAITING } else { "" };
         let host: &dyn Put = port.host_ip.as_ref().map_or(&"any", |ip| ip);
-        self.line(&[&port.protocol.as_str(), &" ", host, &" ", &port.host_port, &" ", &port.to, &" ", &port.to_port])
+        self.line(&[
+            &begin,
+            &port.protocol.as_str(),
+            &" ",
+            host,
+            &" ",
+            &port.host_port,
+            &" ",
+            &port.to,
+            &" ",
+            &port.to_port,
+        ])
     }
 
     /// Adds a source translation.
@@ -189,5 +229,61 @@ impl Draft {
     /// The content of the file.
     pub(super) fn content(&self) -> &[u8] {
         self.text.as_bytes()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_strictly() {
+        let port = read_port("tcp 192.0.2.1 8080 10.88.0.2 80").unwrap();
+        assert_eq!((port.host_ip, port.host_port, port.to_port), (parse_ip("192.0.2.1"), 8080, 80));
+        assert_eq!(read_port("udp any 53 fd00::2 5353").unwrap().host_ip, None);
+        for bad in [
+            "",
+            "tcp",
+            "sctp any 1 10.88.0.2 1",
+            "tcp any 0 10.88.0.2 1",
+            "tcp any 1 10.88.0.2 65536",
+            "tcp any 1 10.88.0.2",
+            "tcp any 1 10.88.0.2 1 1",
+            "tcp any  1 10.88.0.2 1",
+            "tcp ::1 1 10.88.0.2 1",
+            "tcp any 1 10.88.0.300 1",
+        ] {
+            assert_eq!(read_port(bad), None, "{bad:?}");
+        }
+        let source = Source { to: parse_ip("10.88.0.2").unwrap(), via: IfIndex(7), all: true };
+        assert_eq!(read_source("snat 10.88.0.2 7 true"), Some(source));
+        for bad in
+            ["snat 10.88.0.2 7", "snat 10.88.0.2 7 yes", "snat 10.88.0.2 -7 true", "snat x 7 true", "10.88.0.2 7 true"]
+        {
+            assert_eq!(read_source(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn waiting_ports_are_ports_too() {
+        let record = Record { text: "netns 4 /run/x\ntcp any 80 10.88.0.2 80\nwait tcp any 81 10.88.0.2 81\n" };
+        assert_eq!(record.ports().map(|port| port.host_port).collect::<heapless::Vec<u16, 4>>(), [80, 81]);
+        assert_eq!(record.waiting().map(|port| port.host_port).collect::<heapless::Vec<u16, 4>>(), [81]);
+        assert!(record.is_of_sandbox("4") && !record.is_of_sandbox("5") && !record.is_of_sandbox(""));
+    }
+
+    #[test]
+    fn a_torn_line_counts_for_nothing() {
+        let record = Record { text: "netns 4 77 /run/x y\ntcp any 80 10.88.0.2 80\ntcp any 81 10.88.0.2 8" };
+        assert_eq!(record.ports().count(), 1);
+        assert_eq!(record.sources().count(), 0);
+    }
+
+    #[test]
+    fn a_sandbox_has_an_identity_and_a_path() {
+        assert_eq!(split_sandbox("4 77 /run/x y"), Some(("4 77", "/run/x y")));
+        assert_eq!(split_sandbox("4:77 proc/self/ns/net"), Some(("4:77", "proc/self/ns/net")));
+        assert_eq!(split_sandbox("4:77"), None);
     }
 }

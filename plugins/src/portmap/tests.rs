@@ -1,10 +1,18 @@
 //! `portmap` on a model of a host.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic, clippy::expect_used,
-    reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "tests"
+)]
 
 extern crate std;
 
 mod faults;
+mod handover;
+mod holders;
 mod refusals;
 mod watched;
 
@@ -43,7 +51,8 @@ pub(super) fn arrange(sim: &mut SimBackend) {
         sim.arrange(&[
             Change::EnsureAddress { index, cidr: Cidr::parse(gateway).unwrap() },
             Change::AddRoute { ns: Ns::Host, index, route },
-        ]).unwrap();
+        ])
+        .unwrap();
     }
     for number in 1..=3 {
         sim.add_sandbox(&netns(number)).unwrap();
@@ -65,10 +74,19 @@ pub(super) fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
 
 /// One call of container `cN` with this config, as a process of its own: it
 /// knows nothing of the last one.
-pub(super) fn run<B: Backend + Send>(backend: &mut B, command: &str, container: u8, conf: &str) -> Result<String, (u32, String)> {
+pub(super) fn run<B: Backend + Send>(
+    backend: &mut B,
+    command: &str,
+    container: u8,
+    conf: &str,
+) -> Result<String, (u32, String)> {
     let (id, netns) = (format!("c{container}"), netns(container));
     let env = Environment {
-        command, container_id: &id, netns: if command == "DEL" { "" } else { &netns }, ifname: "eth0", path: "/opt/cni/bin",
+        command,
+        container_id: &id,
+        netns: if command == "DEL" { "" } else { &netns },
+        ifname: "eth0",
+        path: "/opt/cni/bin",
         ..Environment::default()
     };
     on_large_stack(|| {
@@ -133,14 +151,17 @@ pub(super) fn v4(container: u8, mappings: &str) -> String {
 }
 
 fn config(container: u8, ips: &[&str], more: &str, mappings: &str) -> String {
-    let ips: Vec<String> = ips.iter()
+    let ips: Vec<String> = ips
+        .iter()
         .map(|ip| format!(r#"{{"interface":2,"address":"{}"}}"#, ip.replace("{}", &container.to_string())))
         .collect();
     format!(
         r#"{{"cniVersion":"1.1.0","name":"net","type":"portmap",{more}"runtimeConfig":{{"portMappings":[{mappings}]}},
         "prevResult":{{"cniVersion":"1.1.0","interfaces":[{{"name":"cni0"}},{{"name":"veth0"}},
         {{"name":"eth0","sandbox":"{}"}}],"ips":[{}]}}}}"#,
-        netns(container), ips.join(","))
+        netns(container),
+        ips.join(",")
+    )
 }
 
 fn published(protocol: Protocol, host: &str, host_port: u16, to: &str, to_port: u16) -> PublishedPort {
@@ -162,8 +183,13 @@ fn both_families_are_published_and_recorded() {
     let record = host.record(1).unwrap();
     let (first, rest) = record.split_once('\n').unwrap();
     assert!(first.starts_with("netns ") && first.ends_with(" /run/netns/c1"), "{first}");
-    assert_eq!(rest, format!("tcp any 8080 10.88.0.1 80\nudp 192.0.2.1 53 10.88.0.1 5353\ntcp any 8080 fd00:88::1 80\n\
-        snat 10.88.0.1 {index} false\nsnat fd00:88::1 {index} false\n"));
+    assert_eq!(
+        rest,
+        format!(
+            "tcp any 8080 10.88.0.1 80\nudp 192.0.2.1 53 10.88.0.1 5353\ntcp any 8080 fd00:88::1 80\n\
+        snat 10.88.0.1 {index} false\nsnat fd00:88::1 {index} false\n"
+        )
+    );
     for claim in ["tcp-8080/any4", "tcp-8080/any6", "udp-53/192.0.2.1"] {
         let path = format!("/run/cni/picocni/portmap/ports/{claim}");
         assert_eq!(host.sim.file(&path), Some(b"picocni:net:c1:eth0".as_slice()), "{claim}");
@@ -172,6 +198,9 @@ fn both_families_are_published_and_recorded() {
     assert!(host.sim.sysctl(Ns::Host, "net/ipv4/conf/cni0/route_localnet", &mut value).unwrap());
     assert_eq!(value, "1");
     assert_eq!(host.sim.purges(), 1);
+    // A sysctl that is right already is not written again.
+    host.sim.set_read_only_sysctls(true);
+    host.call("ADD", 2, &v4(2, r#"{"hostPort":81,"containerPort":80}"#)).unwrap();
     host.call("CHECK", 1, &dual(1, &format!("{WEB},{DNS}"))).unwrap();
 }
 
@@ -207,109 +236,13 @@ fn foreign_interface_addresses_are_not_the_containers() {
     let mut conf = v4(1, WEB).replace(r#""interface":2"#, r#""interface":0"#);
     host.call("ADD", 1, &conf).unwrap();
     assert_eq!(host.record(1), None);
+    // Nor is an interface of that name on the host.
+    conf = conf.replace(r#""name":"cni0""#, r#""name":"eth0""#);
+    host.call("ADD", 1, &conf).unwrap();
+    assert_eq!(host.record(1), None);
     conf = conf.replace(r#""interface":0"#, r#""interface":7"#);
     host.call("ADD", 1, &conf).unwrap();
     assert!(host.record(1).is_some());
-}
-
-/// Host addresses of two mappings of tcp port 80, and whether the second is refused.
-const MATRIX: &[(&str, &str, bool)] = &[
-    ("", "", true),
-    ("", "192.0.2.1", true),
-    ("", "::1", true),
-    ("192.0.2.1", "", true),
-    ("192.0.2.1", "0.0.0.0", true),
-    ("192.0.2.1", "192.0.2.1", true),
-    ("192.0.2.1", "::ffff:192.0.2.1", true),
-    ("192.0.2.1", "192.0.2.2", false),
-    ("192.0.2.1", "::", false),
-    ("0.0.0.0", "::", false),
-    ("0.0.0.0", "2001:db8::1", false),
-    ("::", "2001:db8::1", true),
-    ("2001:db8::1", "::", true),
-    ("2001:db8::1", "0.0.0.0", false),
-    ("2001:db8::1", "2001:0db8:0::1", true),
-    ("127.0.0.1", "192.0.2.1", false),
-];
-
-#[test]
-fn conflicts() {
-    let mapping = |ip: &str| format!(r#"{{"hostPort":80,"containerPort":80,"protocol":"tcp","hostIP":"{ip}"}}"#);
-    for (first, second, refused) in MATRIX {
-        let mut host = Host::new();
-        host.call("ADD", 1, &dual(1, &mapping(first))).unwrap();
-        let before = host.record(1);
-        let reply = host.call("ADD", 2, &dual(2, &mapping(second)));
-        assert_eq!(reply.is_err(), *refused, "{first:?} then {second:?}: {reply:?}");
-        assert_eq!(host.record(1), before);
-        assert_eq!(host.record(2).is_some(), !refused);
-        if let Err((code, text)) = reply {
-            assert_eq!(code, 103, "{text}");
-            assert!(text.contains("host port is taken") && text.contains("tcp port 80")
-                && text.contains("container c1, network net, interface eth0"), "{text}");
-        }
-        // The other protocol is another port.
-        host.call("ADD", 3, &dual(3, &mapping(second).replace("tcp", "udp"))).unwrap();
-    }
-}
-
-#[test]
-fn one_attachment_may_hold_a_port_on_all_addresses_and_on_one() {
-    let mut host = Host::new();
-    let both = r#"{"hostPort":80,"containerPort":80},{"hostPort":80,"containerPort":81,"hostIP":"127.0.0.1"}"#;
-    host.call("ADD", 1, &v4(1, both)).unwrap();
-    host.call("ADD", 1, &v4(1, both)).unwrap();
-    assert!(host.publishes(1, &published(Protocol::Tcp, "127.0.0.1", 80, "10.88.0.1", 81)));
-    assert!(host.publishes(1, &published(Protocol::Tcp, "", 80, "10.88.0.1", 80)));
-}
-
-#[test]
-fn a_dead_holder_is_replaced_with_all_it_had() {
-    let mut host = Host::new();
-    host.call("ADD", 1, &dual(1, &format!("{WEB},{DNS}"))).unwrap();
-    host.sim.remove_sandbox("/run/netns/c1");
-    host.call("ADD", 2, &v4(2, WEB)).unwrap();
-    assert_eq!(host.record(1), None);
-    assert!(host.publishes(2, &published(Protocol::Tcp, "", 8080, "10.88.0.2", 80)));
-    assert!(!host.publishes(1, &published(Protocol::Tcp, "", 8080, "fd00:88::1", 80)));
-    assert!(!host.publishes(1, &published(Protocol::Udp, "192.0.2.1", 53, "10.88.0.1", 5353)));
-    // A later DEL of the dead one takes nothing from the new holder.
-    host.call("DEL", 1, &v4(1, "")).unwrap();
-    host.call("CHECK", 2, &v4(2, WEB)).unwrap();
-}
-
-#[test]
-fn another_sandbox_at_the_same_path_is_not_the_holders() {
-    let mut host = Host::new();
-    host.call("ADD", 1, &v4(1, WEB)).unwrap();
-    host.sim.remove_sandbox("/run/netns/c1");
-    host.sim.add_sandbox("/run/netns/c1").unwrap();
-    host.call("ADD", 2, &v4(2, WEB)).unwrap();
-    assert_eq!(host.record(1), None);
-}
-
-#[test]
-fn a_claim_without_a_record_and_a_rule_without_a_claim_are_replaced() {
-    let mut host = Host::new();
-    host.call("ADD", 1, &v4(1, WEB)).unwrap();
-    let path = "/run/cni/picocni/portmap/attachments/net:c1:eth0";
-    host.remove(Removal::RemoveFile { path });
-    // The same address, as after a node's /run was cleared: the rules are still there.
-    host.call("ADD", 2, &v4(2, WEB).replace("10.88.0.2", "10.88.0.1")).unwrap();
-    assert!(host.publishes(2, &published(Protocol::Tcp, "", 8080, "10.88.0.1", 80)));
-    assert!(!host.publishes(1, &published(Protocol::Tcp, "", 8080, "10.88.0.1", 80)));
-}
-
-#[test]
-fn a_record_of_rubbish_blocks_nobody() {
-    for rubbish in [b"".as_slice(), b"\xff\xfe", b"netns", b"netns x\ntcp any 8080 10.88.0.1 80", b"tcp any 8080 10.88.0.1 80\n"] {
-        let mut host = Host::new();
-        host.call("ADD", 1, &v4(1, WEB)).unwrap();
-        host.remove(Removal::Unpublish { port: published(Protocol::Tcp, "", 8080, "10.88.0.1", 80) });
-        host.sim.set_file("/run/cni/picocni/portmap/attachments/net:c1:eth0", rubbish).unwrap();
-        host.call("ADD", 2, &v4(2, WEB)).unwrap();
-        assert_eq!(host.record(1), None);
-    }
 }
 
 #[test]
@@ -376,7 +309,10 @@ fn check_finds_every_part_missing() {
     let parts = [
         ("port is not published", Removal::Unpublish { port }),
         ("port is not claimed", Removal::Unclaim { dir: "/run/cni/picocni/portmap/ports/tcp-8080", key: "any4" }),
-        ("port mappings are not recorded", Removal::RemoveFile { path: "/run/cni/picocni/portmap/attachments/net:c1:eth0" }),
+        (
+            "port mappings are not recorded",
+            Removal::RemoveFile { path: "/run/cni/picocni/portmap/attachments/net:c1:eth0" },
+        ),
     ];
     for (phrase, removal) in parts {
         let mut host = Host::new();
@@ -397,7 +333,8 @@ fn gc_removes_what_no_valid_attachment_has() {
     let mut host = Host::new();
     host.call("ADD", 1, &v4(1, WEB)).unwrap();
     host.call("ADD", 2, &v4(2, r#"{"hostPort":81,"containerPort":80}"#)).unwrap();
-    let gc = |list: &str, network: &str| format!(r#"{{"cniVersion":"1.1.0","name":"{network}","type":"portmap"{list}}}"#);
+    let gc =
+        |list: &str, network: &str| format!(r#"{{"cniVersion":"1.1.0","name":"{network}","type":"portmap"{list}}}"#);
     host.call("GC", 0, &gc("", "net")).unwrap();
     host.call("GC", 0, &gc(r#","cni.dev/valid-attachments":[]"#, "other")).unwrap();
     assert!(host.record(1).is_some() && host.record(2).is_some());

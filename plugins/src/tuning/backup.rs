@@ -3,6 +3,7 @@
 
 use picocni_core::conf;
 use picocni_core::error::{Error, Result};
+use picocni_core::fields;
 use picocni_core::json::{self, Key, Str, Writer};
 use picocni_core::limits;
 use picocni_core::name::Mac;
@@ -33,19 +34,19 @@ const KEYS: &[Key] = &[
     Key::str("picocni"),
 ];
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 struct Wire<'a> {
-    #[serde(borrow)]
     mac: Str<'a>,
     promisc: Option<bool>,
     mtu: i64,
     allmulti: Option<bool>,
-    #[serde(rename = "txQLen")]
     txqlen: Option<i64>,
-    #[serde(borrow)]
     picocni: Str<'a>,
 }
+
+fields!(Wire<'a> {
+    "mac" => mac, "promisc" => promisc, "mtu" => mtu, "allmulti" => allmulti, "txQLen" => txqlen, "picocni" => picocni,
+});
 
 /// A backup that could be read.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub(super) fn path(dir: &str, owner: &Owner<'_>) -> Option<Path> {
 
 /// The path of a file of the directory.
 pub(super) fn path_of(dir: &str, name: &str) -> Option<Path> {
-    fits(&[&dir.trim_end_matches('/'), &"/", &name])
+    fits(&[&dir.trim_end_matches(|c| c == '/'), &"/", &name])
 }
 
 /// Reads what lies at `path`.
@@ -106,7 +107,7 @@ pub(super) fn read(session: &mut Session<'_>, path: &str) -> Result<Found> {
 fn parse(raw: &[u8]) -> Option<Backup> {
     let mut text = [0u8; FILE];
     let document = conf::scan(raw, KEYS, &mut text).ok()?;
-    let wire: Wire<'_> = json::from_canonical(document.canonical()).ok()?;
+    let wire: Wire<'_> = json::read(document.canonical()).ok()?;
     Some(Backup {
         saved: LinkChange {
             mac: wire.mac.plain().and_then(Mac::parse),

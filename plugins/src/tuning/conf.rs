@@ -4,6 +4,7 @@ use picocni_core::conf::{COMMON_LEN, with_common};
 use picocni_core::env::Args;
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
+use picocni_core::fields;
 use picocni_core::json::{Key, Kind, Limit, Str};
 use picocni_core::limits;
 use picocni_core::name::Mac;
@@ -42,49 +43,40 @@ pub(super) const KEYS: &[Key] = &with_common::<9, { 9 + COMMON_LEN }>(OWN);
 
 /// Keys of the config. `runtimeConfig` and `args.cni` are read by the same code;
 /// what [`KEYS`] does not declare there is not in the canonical text.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 struct Wire<'a> {
-    #[serde(borrow)]
-    sysctl: Sysctls<'a>,
-    #[serde(borrow)]
     mac: Str<'a>,
     promisc: Option<bool>,
-    mtu: Option<i32>,
-    #[serde(rename = "txQLen")]
-    txqlen: Option<i32>,
+    mtu: Option<i64>,
+    txqlen: Option<i64>,
     allmulti: Option<bool>,
-    #[serde(borrow, rename = "dataDir")]
     data_dir: Str<'a>,
 }
 
-/// [`Wire`], read by one copy of its code in the binary.
-#[derive(Debug, Default)]
-struct Settings<'a>(Wire<'a>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Settings<'a> {
-    #[inline(never)]
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
-        Wire::deserialize(deserializer).map(Settings)
-    }
-}
+fields!(Wire<'a> {
+    "mac" => mac,
+    "promisc" => promisc,
+    "mtu" => mtu,
+    "txQLen" => txqlen,
+    "allmulti" => allmulti,
+    "dataDir" => data_dir,
+});
 
 /// What overrides the config's own keys.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Debug, Default)]
 struct Overrides<'a> {
-    #[serde(borrow)]
-    runtime_config: Settings<'a>,
-    #[serde(borrow)]
+    runtime_config: Wire<'a>,
     args: CniArgs<'a>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+fields!(Overrides<'a> { "runtimeConfig" => runtime_config, "args" => args });
+
+#[derive(Debug, Default)]
 struct CniArgs<'a> {
-    #[serde(borrow)]
-    cni: Settings<'a>,
+    cni: Wire<'a>,
 }
+
+fields!(CniArgs<'a> { "cni" => cni });
 
 /// The configuration, checked.
 #[derive(Debug)]
@@ -114,14 +106,12 @@ impl<'a> Conf<'a> {
                 at
             ));
         }
-        let Settings(own) = call.config()?;
-        let overrides: Overrides<'a> = call.config()?;
-        let (Settings(runtime), Settings(args)) = (overrides.runtime_config, overrides.args.cni);
+        let own: Wire<'a> = call.fields()?;
+        let Overrides { runtime_config: runtime, args: CniArgs { cni: args } } = call.fields()?;
         let mac_text = mac_text(call, &[own.mac, runtime.mac, args.mac])?;
-        let mut sysctls = own.sysctl;
-        for (key, value) in &args.sysctl {
-            sysctls.set(*key, *value).ok_or_else(|| Error::limit("SYSCTLS", limits::SYSCTLS))?;
-        }
+        let mut sysctls = Sysctls::default();
+        sysctls.read(call.at(&["sysctl"]))?;
+        sysctls.read(call.at(&["args", "cni", "sysctl"]))?;
         Ok(Conf {
             sysctls,
             set: LinkChange {
@@ -149,7 +139,7 @@ impl<'a> Conf<'a> {
 /// # Errors
 /// Code 7: no absolute path.
 pub(super) fn data_dir<'a>(call: &Call<'a>) -> Result<&'a str> {
-    let Settings(wire) = call.config()?;
+    let wire: Wire<'a> = call.fields()?;
     checked_dir(wire.data_dir)
 }
 
@@ -185,7 +175,7 @@ fn invalid_mac(text: &str) -> Error {
     err!(CONFIG, "invalid MAC address", "\"", text, "\", expected like 02:00:00:00:00:01")
 }
 
-fn number(key: &'static str, value: Option<i32>) -> Result<Option<u32>> {
+fn number(key: &'static str, value: Option<i64>) -> Result<Option<u32>> {
     let Some(value) = value else { return Ok(None) };
     u32::try_from(value)
         .map(Some)

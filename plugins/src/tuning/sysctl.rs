@@ -3,7 +3,8 @@
 use picocni_core::allowlist;
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
-use picocni_core::json::Str;
+use picocni_core::json::raw::Members;
+use picocni_core::json::{self, Str};
 use picocni_core::limits;
 use picocni_core::name::IfName;
 use picocni_core::put;
@@ -24,13 +25,21 @@ pub(super) type Path = heapless::String<{ limits::SYSCTL_KEY }>;
 pub(super) struct Sysctls<'a>(heapless::Vec<(Str<'a>, Str<'a>), { limits::SYSCTLS }>);
 
 impl<'a> Sysctls<'a> {
-    /// Sets a key anew or adds it; `None` if there is no room.
-    pub(super) fn set(&mut self, key: Str<'a>, value: Str<'a>) -> Option<()> {
-        if let Some(entry) = self.0.iter_mut().find(|(known, _)| *known == key) {
-            entry.1 = value;
-            return Some(());
+    /// Sets what a canonical map has: a known key anew, others behind it.
+    ///
+    /// # Errors
+    /// Code 100.
+    pub(super) fn read(&mut self, map: &'a str) -> Result<()> {
+        let limit = || Error::limit("SYSCTLS", limits::SYSCTLS);
+        for member in Members::new(map) {
+            let key = Str::from_canonical(member.key);
+            let value: Str<'a> = json::from_canonical(member.value).map_err(|_| limit())?;
+            match self.0.iter_mut().find(|(known, _)| *known == key) {
+                Some(entry) => entry.1 = value,
+                None => self.0.push((key, value)).map_err(|_| limit())?,
+            }
         }
-        self.0.push((key, value)).ok()
+        Ok(())
     }
 }
 
@@ -40,32 +49,6 @@ impl<'s, 'a> IntoIterator for &'s Sysctls<'a> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter()
-    }
-}
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Sysctls<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Sysctls<'de>;
-
-            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> core::result::Result<Self::Value, A::Error> {
-                let mut sysctls = Sysctls::default();
-                while let Some(key) = map.next_key()? {
-                    let value = map.next_value()?;
-                    sysctls.set(key, value).ok_or_else(|| serde::de::Error::custom("SYSCTLS"))?;
-                }
-                Ok(sysctls)
-            }
-        }
-        deserializer.deserialize_map(Visitor)
     }
 }
 

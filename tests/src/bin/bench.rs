@@ -261,10 +261,11 @@ impl Figures {
         for c in &self.contenders {
             let Some(seen) = &c.inspected else { continue };
             println!(
-                "{:<10} resident {} KiB (own {} KiB), {} page faults, {} system calls, {} threads and children",
+                "{:<10} resident {} KiB (own {} KiB, stack {} KiB), {} page faults, {} system calls, {} threads and children",
                 c.label,
                 seen.rss_kib,
                 seen.private_kib,
+                seen.stack_kib,
                 seen.faults,
                 seen.call_count(),
                 seen.started
@@ -290,10 +291,9 @@ impl Figures {
             well = false;
         }
         let mut line = |what: &str, value: f64, table: &str, key: &str, at_most: bool| {
-            let budget = budgets.get(table, key);
-            let kept = if at_most { value <= budget } else { value >= budget };
-            let sign = if at_most { "at most" } else { "at least" };
-            println!("{what:<44} {value:>9.2}  {sign} {budget}{}", if kept { "" } else { "  MISSED" });
+            let budget = budgets.budget(table, key);
+            let kept = if at_most { budget.allows(value) } else { value >= budget.limit };
+            println!("{what:<44} {value:>9.2}  {}{}", budget.tell(value), if kept { "" } else { "  MISSED" });
             well &= kept;
         };
         println!();

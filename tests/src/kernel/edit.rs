@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use netlink_packet_route::route::{RouteHeader, RouteMessage, RouteScope};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Snapshot, socket};
@@ -108,6 +110,32 @@ pub fn delete_addresses(name: &str) {
         message.attributes.push(AddressAttribute::Local(address.ip));
         let request = RouteNetlinkMessage::DelAddress(message);
         socket::change(0, request).unwrap_or_else(|e| panic!("address {} on {name}: {e}", address.ip));
+    }
+}
+
+/// Adds a route to `destination` (`0.0.0.0/0` for the default) through `via`.
+pub fn route(destination: &str, via: &str) {
+    let (ip, prefix) = destination.split_once('/').expect("address/prefix");
+    let ip: IpAddr = ip.parse().expect("an IP address");
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(ip);
+    message.header.destination_prefix_length = prefix.parse().expect("a prefix length");
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    if message.header.destination_prefix_length > 0 {
+        message.attributes.push(RouteAttribute::Destination(route_address(ip)));
+    }
+    message.attributes.push(RouteAttribute::Gateway(route_address(via.parse().expect("an IP address"))));
+    socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewRoute(message))
+        .unwrap_or_else(|e| panic!("route {destination} via {via}: {e}"));
+}
+
+fn route_address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
     }
 }
 

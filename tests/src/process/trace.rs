@@ -17,6 +17,8 @@ pub struct Inspection {
     pub rss_kib: u64,
     /// The part of it that is this process's own (dirty pages), KiB.
     pub private_kib: u64,
+    /// Resident pages of the stack, with arguments and environment, KiB: pages once touched stay.
+    pub stack_kib: u64,
     /// Page faults without I/O, from exec on.
     pub faults: u64,
     /// System calls by name, of all threads and children, from exec on.
@@ -112,6 +114,7 @@ impl Tracer {
             (_, libc::PTRACE_EVENT_EXIT) if tid == self.pid => {
                 self.seen.rss_kib = smaps(tid, "Rss:");
                 self.seen.private_kib = smaps(tid, "Private_Dirty:");
+                self.seen.stack_kib = stack(tid);
                 self.seen.faults = faults(tid).saturating_sub(self.first_faults);
             }
             (_, libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK) => {
@@ -159,7 +162,17 @@ fn faults(pid: libc::pid_t) -> u64 {
 
 fn smaps(pid: libc::pid_t, key: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find(|l| l.starts_with(key)).unwrap_or_default();
+    kib(text.lines(), key)
+}
+
+/// The resident part of the main thread's stack.
+fn stack(pid: libc::pid_t) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    kib(text.lines().skip_while(|l| !l.ends_with("[stack]")), "Rss:")
+}
+
+fn kib<'a>(mut lines: impl Iterator<Item = &'a str>, key: &str) -> u64 {
+    let line = lines.find(|l| l.starts_with(key)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 

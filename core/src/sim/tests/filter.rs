@@ -9,25 +9,29 @@ fn port(host_port: u16, to: &str) -> PublishedPort {
     PublishedPort { protocol: Protocol::Tcp, host_ip: None, host_port, to: ip(to), to_port: 80 }
 }
 
-const FORWARD: Change<'static> = Change::EnsureSysctl { key: "net/ipv4/ip_forward", value: "1", on_failure: OnFailure::Fail };
+const FORWARD: Change<'static> =
+    Change::EnsureSysctl { key: "net/ipv4/ip_forward", value: "1", on_failure: OnFailure::Fail };
 
 #[test]
 fn one_failure_fails_every_member_and_none_is_applied() {
     let mut sim = host();
     sim.arrange(&[Change::Publish { port: port(81, "10.0.0.9"), tag: "other" }]).unwrap();
-    let before = Box::new(sim.snapshot());
-    let all = reports(&mut *sim, &[
-        Change::Publish { port: port(80, "10.0.0.2"), tag: "t" },
-        Change::Masquerade { ip: ip("10.0.0.2"), net: cidr("10.0.0.0/24"), tag: "t" },
-        Change::Publish { port: port(81, "10.0.0.2"), tag: "t" },
-        Change::PublishSource { to: ip("10.0.0.2"), via: IfIndex(1), all: true, tag: "t" },
-        FORWARD,
-    ]);
+    let before = state(&sim);
+    let all = reports(
+        &mut *sim,
+        &[
+            Change::Publish { port: port(80, "10.0.0.2"), tag: "t" },
+            Change::Masquerade { ip: ip("10.0.0.2"), net: cidr("10.0.0.0/24"), tag: "t" },
+            Change::Publish { port: port(81, "10.0.0.2"), tag: "t" },
+            Change::PublishSource { to: ip("10.0.0.2"), via: IfIndex(1), all: true, tag: "t" },
+            FORWARD,
+        ],
+    );
     for member in &all[..4] {
         assert_eq!(code(member.as_ref().unwrap_err()), (103, EEXIST));
     }
     assert_eq!(all[4].as_ref().unwrap_err().code().0, 999);
-    assert_eq!(*before, sim.snapshot());
+    assert_eq!(before, state(&sim));
 }
 
 #[test]

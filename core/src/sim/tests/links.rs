@@ -7,7 +7,7 @@ use crate::sim::{EACCES, EEXIST, ENETDOWN, ENETUNREACH, ENODEV, EOPNOTSUPP};
 #[test]
 fn deleting_one_end_of_a_veth_takes_the_other_and_all_that_hangs_on_them() {
     let mut sim = host();
-    let before = Box::new(sim.snapshot());
+    let before = state(&sim);
     sim.arrange(&[veth(), set(Ns::Host, "veth1", up())]).unwrap();
     let (outer, inner) = (index(&mut sim, Ns::Host, "veth1"), index(&mut sim, Ns::Sandbox, "eth0"));
     assert_ne!(outer, inner);
@@ -16,17 +16,24 @@ fn deleting_one_end_of_a_veth_takes_the_other_and_all_that_hangs_on_them() {
     sim.arrange(&[
         set(Ns::Sandbox, "eth0", up()),
         Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("10.0.0.2/24"), dad: false },
-        Change::AddRoute { ns: Ns::Sandbox, index: inner, route: Route { gw: Some(ip("10.0.0.1")), ..Route::to(cidr("0.0.0.0/0")) } },
+        Change::AddRoute {
+            ns: Ns::Sandbox,
+            index: inner,
+            route: Route { gw: Some(ip("10.0.0.1")), ..Route::to(cidr("0.0.0.0/0")) },
+        },
         Change::WriteSysctl {
-            ns: Ns::Sandbox, key: "net/ipv4/conf/eth0/arp_notify", value: "1",
-            undo: Undo::WithLink, on_failure: crate::op::OnFailure::Fail,
+            ns: Ns::Sandbox,
+            key: "net/ipv4/conf/eth0/arp_notify",
+            value: "1",
+            undo: Undo::WithLink,
+            on_failure: crate::op::OnFailure::Fail,
         },
     ])
     .unwrap();
     sim.add_neighbour(outer, ip("10.0.0.2"), Mac([2; 6])).unwrap();
-    assert_ne!(*before, sim.snapshot());
+    assert_ne!(before, state(&sim));
     remove(&mut *sim, Removal::DeleteLink { ns: Ns::Host, name: IfName::of("veth1") }).unwrap();
-    assert_eq!(*before, sim.snapshot());
+    assert_eq!(before, state(&sim));
     // A missing target is success, and lo stays.
     remove(&mut *sim, Removal::DeleteLink { ns: Ns::Host, name: IfName::of("veth1") }).unwrap();
     let lo = remove(&mut *sim, Removal::DeleteLink { ns: Ns::Host, name: IfName::of("lo") }).unwrap_err();
@@ -59,13 +66,16 @@ fn an_rtnetlink_batch_goes_on_and_the_next_batch_does_not_begin() {
     let mut sim = host();
     sim.arrange(&[veth()]).unwrap();
     let (outer, lo) = (index(&mut sim, Ns::Host, "veth1"), IfIndex(1));
-    let all = reports(&mut *sim, &[
-        Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.9.0.1/24"), dad: false },
-        Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.9.0.1/24"), dad: false },
-        set(Ns::Host, "veth1", up()),
-        set(Ns::Sandbox, "lo", up()),
-        Change::Masquerade { ip: ip("10.9.0.2"), net: cidr("10.9.0.0/24"), tag: "t" },
-    ]);
+    let all = reports(
+        &mut *sim,
+        &[
+            Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.9.0.1/24"), dad: false },
+            Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.9.0.1/24"), dad: false },
+            set(Ns::Host, "veth1", up()),
+            set(Ns::Sandbox, "lo", up()),
+            Change::Masquerade { ip: ip("10.9.0.2"), net: cidr("10.9.0.0/24"), tag: "t" },
+        ],
+    );
     assert_eq!(all[0], Ok(true));
     assert_eq!(code(all[1].as_ref().unwrap_err()), (101, EEXIST));
     assert_eq!(all[2], Ok(true), "the rest of the batch is applied");
@@ -84,13 +94,31 @@ fn inverses_bring_back_what_was() {
     let mut sim = host();
     sim.arrange(&[veth(), set(Ns::Host, "veth1", LinkChange { mtu: Some(1300), ..up() })]).unwrap();
     let outer = index(&mut sim, Ns::Host, "veth1");
-    there_and_back(&mut sim, set(Ns::Host, "veth1", LinkChange { mtu: Some(9000), up: Some(false), txqlen: Some(7), ..LinkChange::default() }));
-    there_and_back(&mut sim, set(Ns::Host, "veth1", LinkChange { mac: Some(Mac([6; 6])), promisc: Some(true), allmulti: Some(true), ..up() }));
+    there_and_back(
+        &mut sim,
+        set(
+            Ns::Host,
+            "veth1",
+            LinkChange { mtu: Some(9000), up: Some(false), txqlen: Some(7), ..LinkChange::default() },
+        ),
+    );
+    there_and_back(
+        &mut sim,
+        set(
+            Ns::Host,
+            "veth1",
+            LinkChange { mac: Some(Mac([6; 6])), promisc: Some(true), allmulti: Some(true), ..up() },
+        ),
+    );
     let net = cidr("10.7.0.0/16");
     there_and_back(&mut sim, Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.7.0.1/16"), dad: true });
     there_and_back(&mut sim, Change::AddRoute { ns: Ns::Host, index: outer, route: Route::to(net) });
     let write = |undo| Change::WriteSysctl {
-        ns: Ns::Host, key: "net/ipv4/conf/veth1/rp_filter", value: "2", undo, on_failure: crate::op::OnFailure::Fail,
+        ns: Ns::Host,
+        key: "net/ipv4/conf/veth1/rp_filter",
+        value: "2",
+        undo,
+        on_failure: crate::op::OnFailure::Fail,
     };
     there_and_back(&mut sim, write(Undo::Restore));
     assert_eq!(reports(&mut *sim, &[write(Undo::WithLink)]), [Ok(false)]);
@@ -104,11 +132,14 @@ fn an_inverse_holds_only_what_was_changed() {
     let mut sim = host();
     sim.arrange(&[veth()]).unwrap();
     let mut seen = false;
-    sim.apply(&[set(Ns::Host, "veth1", LinkChange { mtu: Some(1400), alias: Some("tag"), ..up() })], &mut |_, outcome| {
-        let Some(Removal::ResetLink { set, .. }) = outcome.unwrap() else { panic!("no inverse") };
-        assert_eq!(set, LinkChange { up: Some(false), alias: Some(""), ..LinkChange::default() });
-        seen = true;
-    });
+    sim.apply(
+        &[set(Ns::Host, "veth1", LinkChange { mtu: Some(1400), alias: Some("tag"), ..up() })],
+        &mut |_, outcome| {
+            let Some(Removal::ResetLink { set, .. }) = outcome.unwrap() else { panic!("no inverse") };
+            assert_eq!(set, LinkChange { up: Some(false), alias: Some(""), ..LinkChange::default() });
+            seen = true;
+        },
+    );
     assert!(seen);
     assert_eq!(reports(&mut *sim, &[set(Ns::Host, "veth1", up())]), [Ok(false)], "nothing to undo");
 }
@@ -118,12 +149,20 @@ fn the_kernel_s_refusals() {
     let mut sim = host();
     sim.arrange(&[veth()]).unwrap();
     let inner = index(&mut sim, Ns::Sandbox, "eth0");
-    let default = Change::AddRoute { ns: Ns::Sandbox, index: inner, route: Route { gw: Some(ip("10.0.0.1")), ..Route::to(cidr("0.0.0.0/0")) } };
+    let default = Change::AddRoute {
+        ns: Ns::Sandbox,
+        index: inner,
+        route: Route { gw: Some(ip("10.0.0.1")), ..Route::to(cidr("0.0.0.0/0")) },
+    };
     let refusal = |sim: &mut SimBackend, change: Change<'_>| code(&sim.arrange(&[change]).unwrap_err());
     assert_eq!(refusal(&mut sim, default), (101, ENETDOWN));
     sim.arrange(&[set(Ns::Sandbox, "eth0", up())]).unwrap();
     assert_eq!(refusal(&mut sim, default), (101, ENETUNREACH));
-    sim.arrange(&[Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("10.0.0.2/24"), dad: false }, default]).unwrap();
+    sim.arrange(&[
+        Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("10.0.0.2/24"), dad: false },
+        default,
+    ])
+    .unwrap();
     assert_eq!(refusal(&mut sim, default), (101, EEXIST));
     assert_eq!(refusal(&mut sim, veth()), (101, EEXIST));
     assert_eq!(refusal(&mut sim, set(Ns::Host, "nothing", up())), (101, ENODEV));
@@ -143,7 +182,8 @@ fn detection_of_duplicates_is_awaited() {
     let inner = index(&mut sim, Ns::Sandbox, "eth0");
     let add = |text, dad| Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr(text), dad };
     sim.arrange(&[add("fd00::2/64", true), add("fd00::3/64", false)]).unwrap();
-    let tentative: Vec<bool> = addresses(&mut sim, Ns::Sandbox, inner).iter().map(|address| address.tentative).collect();
+    let tentative: Vec<bool> =
+        addresses(&mut sim, Ns::Sandbox, inner).iter().map(|address| address.tentative).collect();
     assert_eq!(tentative, [true, false]);
     let wait = Change::AwaitAddresses { ns: Ns::Sandbox, index: inner };
     sim.arrange(&[wait]).unwrap();
@@ -161,7 +201,11 @@ fn a_port_forwards_once_both_ends_and_the_bridge_are_up() {
     sim.arrange(&[Change::EnsureBridge { name, mac: Mac([2; 6]), mtu: 0, promisc: false }]).unwrap();
     let bridge = index(&mut sim, Ns::Host, "br0");
     let Change::CreateVeth { host, host_mac, peer, peer_mac, mtu, .. } = veth() else { panic!("a veth") };
-    sim.arrange(&[Change::CreateVeth { host, host_mac, peer, peer_mac, mtu, master: Some(bridge) }, set(Ns::Host, "veth1", up())]).unwrap();
+    sim.arrange(&[
+        Change::CreateVeth { host, host_mac, peer, peer_mac, mtu, master: Some(bridge) },
+        set(Ns::Host, "veth1", up()),
+    ])
+    .unwrap();
     let wait = Change::AwaitForwarding { host };
     assert!(sim.arrange(&[wait]).is_err());
     assert!(!link(&mut sim, Ns::Host, "br0").unwrap().running);
@@ -182,7 +226,11 @@ fn the_route_out_of_the_host_is_the_longest() {
     let inner = index(&mut sim, Ns::Host, "veth1");
     sim.arrange(&[
         Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("192.0.2.2/24"), dad: false },
-        Change::AddRoute { ns: Ns::Host, index: outer, route: Route { gw: Some(ip("192.0.2.1")), ..Route::to(cidr("0.0.0.0/0")) } },
+        Change::AddRoute {
+            ns: Ns::Host,
+            index: outer,
+            route: Route { gw: Some(ip("192.0.2.1")), ..Route::to(cidr("0.0.0.0/0")) },
+        },
         Change::AddRoute { ns: Ns::Host, index: inner, route: Route::to(cidr("10.0.0.2/32")) },
     ])
     .unwrap();

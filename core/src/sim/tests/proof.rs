@@ -45,13 +45,28 @@ impl Pair {
         let mut plan = Plan::new();
         plan.change(Change::EnsureSysctl { key: "net/ipv4/ip_forward", value: "1", on_failure: OnFailure::Fail })?;
         plan.change(Change::EnsureBridge { name: IfName::of("br0"), mac: Mac([2; 6]), mtu: 0, promisc: false })?;
-        plan.change(Change::ReserveLease { dir: DIR, ip: ip("10.0.0.2"), container: "c1", ifname: IfName::of("eth0") })?;
+        plan.change(Change::ReserveLease {
+            dir: DIR,
+            ip: ip("10.0.0.2"),
+            container: "c1",
+            ifname: IfName::of("eth0"),
+        })?;
         plan.change(Change::NoteLastLease { dir: DIR, set: 0, ip: ip("10.0.0.2") })?;
-        plan.change(Change::SetLink { ns: Ns::Sandbox, link: LinkId::Name(IfName::of("lo")), set: up(), undo: Undo::Restore })?;
+        plan.change(Change::SetLink {
+            ns: Ns::Sandbox,
+            link: LinkId::Name(IfName::of("lo")),
+            set: up(),
+            undo: Undo::Restore,
+        })?;
         session.apply(&plan)?;
         let mut plan = Plan::new();
         plan.change(veth())?;
-        plan.change(Change::SetLink { ns: Ns::Host, link: LinkId::Name(IfName::of("veth1")), set: up(), undo: Undo::WithLink })?;
+        plan.change(Change::SetLink {
+            ns: Ns::Host,
+            link: LinkId::Name(IfName::of("veth1")),
+            set: up(),
+            undo: Undo::WithLink,
+        })?;
         session.apply(&plan)
     }
 
@@ -129,7 +144,14 @@ impl Plugin for Pair {
 }
 
 fn env(command: &'static str) -> Environment<'static> {
-    Environment { command, container_id: "c1", netns: A, ifname: "eth0", path: "/opt/cni/bin", ..Environment::default() }
+    Environment {
+        command,
+        container_id: "c1",
+        netns: A,
+        ifname: "eth0",
+        path: "/opt/cni/bin",
+        ..Environment::default()
+    }
 }
 
 const CONFIG: &[u8] = br#"{"cniVersion":"1.1.0","name":"net","type":"pair"}"#;
@@ -140,15 +162,22 @@ fn step(plugin: &'static Pair, command: &'static str) -> Step<'static> {
 
 fn prove(before: &[Step<'_>], step: Step<'_>, observations: bool) -> core::result::Result<usize, Broken> {
     let build = |sim: &mut SimBackend| sim.add_sandbox(A);
-    let mut bench = Bench {
-        sim: &mut boxed(SimBackend::new),
-        work: &mut boxed(Workspace::new),
-        memory: &mut boxed(CallMemory::new),
-        out: &mut std::vec![0; crate::limits::REQUEST],
-        reference: &mut boxed(Snapshot::new),
-        state: &mut boxed(Snapshot::new),
-    };
-    rollback(&Case { registry: &[], build: &build, before, step, observations }, &mut bench)
+    // An unoptimised build copies the journal over the stack several times;
+    // the 2 MiB of a test's thread are too few.
+    std::thread::scope(|scope| {
+        let run = || {
+            let mut bench = Bench {
+                sim: &mut boxed(SimBackend::new),
+                work: &mut boxed(Workspace::new),
+                memory: &mut boxed(CallMemory::new),
+                out: &mut std::vec![0; crate::limits::REQUEST],
+                reference: &mut boxed(Snapshot::new),
+                state: &mut boxed(Snapshot::new),
+            };
+            rollback(&Case { registry: &[], build: &build, before, step, observations }, &mut bench)
+        };
+        std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, run).unwrap().join().unwrap()
+    })
 }
 
 static GOOD: Pair = Pair(Wrong::Not);

@@ -13,7 +13,7 @@ fn value(sim: &mut SimBackend, ns: Ns, key: &str) -> Option<std::string::String>
 #[test]
 fn ensured_things_have_no_inverse_and_are_shared() {
     let mut sim = host();
-    let before = Box::new(sim.snapshot());
+    let (before, before_unshared) = (state(&sim), unshared(&sim));
     let bridge = Change::EnsureBridge { name: IfName::of("br0"), mac: Mac([2; 6]), mtu: 1450, promisc: true };
     assert_eq!(reports(&mut *sim, &[bridge]), [Ok(false)]);
     let index = index(&mut sim, Ns::Host, "br0");
@@ -28,14 +28,14 @@ fn ensured_things_have_no_inverse_and_are_shared() {
     let br0 = link(&mut sim, Ns::Host, "br0").unwrap();
     assert!(br0.up && br0.promisc && br0.mtu == 1450);
     assert_eq!(value(&mut sim, Ns::Host, "net/ipv6/conf/br0/accept_ra").as_deref(), Some("0"));
-    assert_ne!(*before, sim.snapshot());
+    assert_ne!(before, state(&sim));
     let mut seen = 0;
-    before.differences(&sim.snapshot(), &mut |difference| {
+    before.differences(&state(&sim), &mut |difference| {
         assert!(matches!(difference, Difference::New(_)), "{difference:?}");
         seen += 1;
     });
     assert_eq!(seen, 4, "link, address and two sysctls");
-    assert_eq!(before.without_shared(), sim.snapshot().without_shared());
+    assert_eq!(before_unshared, unshared(&sim));
 }
 
 #[test]
@@ -52,21 +52,25 @@ fn an_existing_bridge_keeps_its_mac_and_a_stranger_is_refused() {
 #[test]
 fn what_is_not_shared_stays_visible() {
     let mut sim = host();
-    let before = Box::new(sim.snapshot().without_shared());
+    let before = unshared(&sim);
     let write = |value| Change::WriteSysctl {
-        ns: Ns::Host, key: "net/ipv4/ip_forward", value, undo: Undo::Restore, on_failure: OnFailure::Fail,
+        ns: Ns::Host,
+        key: "net/ipv4/ip_forward",
+        value,
+        undo: Undo::Restore,
+        on_failure: OnFailure::Fail,
     };
     sim.arrange(&[write("1")]).unwrap();
-    assert_ne!(*before, sim.snapshot().without_shared());
+    assert_ne!(before, unshared(&sim));
     sim.arrange(&[write("0")]).unwrap();
-    assert_eq!(*before, sim.snapshot().without_shared(), "the default leaves no trace");
+    assert_eq!(before, unshared(&sim), "the default leaves no trace");
     // An ensured value that a plugin overwrites is no longer hidden.
     let ensured = Change::EnsureSysctl { key: "net/ipv4/ip_forward", value: "1", on_failure: OnFailure::Fail };
     sim.arrange(&[ensured]).unwrap();
-    assert_eq!(*before, sim.snapshot().without_shared());
+    assert_eq!(before, unshared(&sim));
     there_and_back(&mut sim, write("0"));
     sim.arrange(&[write("0")]).unwrap();
-    assert_ne!(*before, sim.snapshot().without_shared());
+    assert_ne!(before, unshared(&sim));
 }
 
 #[test]
@@ -95,7 +99,13 @@ fn a_value_that_cannot_be_kept_is_not_overwritten() {
     let mut sim = host();
     let long = "x".repeat(crate::limits::SYSCTL_VALUE + 1);
     sim.set_sysctl(Ns::Host, "net/core/long", &long).unwrap();
-    let write = Change::WriteSysctl { ns: Ns::Host, key: "net/core/long", value: "1", undo: Undo::Restore, on_failure: OnFailure::Fail };
+    let write = Change::WriteSysctl {
+        ns: Ns::Host,
+        key: "net/core/long",
+        value: "1",
+        undo: Undo::Restore,
+        on_failure: OnFailure::Fail,
+    };
     assert_eq!(sim.arrange(&[write]).unwrap_err().code().0, 100);
     assert_eq!(sim.sysctl(Ns::Host, "net/core/long", &mut heapless::String::new()).unwrap_err().code().0, 100);
 }

@@ -17,7 +17,8 @@ fn leases_are_files_as_the_peer_writes_them() {
     let mut sim = host();
     assert!(!sim.leases(DIR, &mut |_, _| panic!("none")).unwrap());
     there_and_back(&mut sim, lease("10.0.0.2"));
-    sim.arrange(&[lease("10.0.0.2"), lease("fd00::2"), Change::NoteLastLease { dir: DIR, set: 0, ip: ip("10.0.0.2") }]).unwrap();
+    sim.arrange(&[lease("10.0.0.2"), lease("fd00::2"), Change::NoteLastLease { dir: DIR, set: 0, ip: ip("10.0.0.2") }])
+        .unwrap();
     sim.set_file("/var/lib/cni/networks/net/10.0.0.9", b"garbage").unwrap();
     sim.set_file("/var/lib/cni/networks/network2/10.0.0.3", b"other").unwrap();
     assert_eq!(sim.file("/var/lib/cni/networks/net/10.0.0.2"), Some(b"c1\r\neth0".as_slice()));
@@ -38,10 +39,10 @@ fn leases_are_files_as_the_peer_writes_them() {
 #[test]
 fn a_hint_is_left_by_undo_and_so_does_not_count() {
     let mut sim = host();
-    let before = Box::new(sim.snapshot());
+    let (before, before_unshared) = (state(&sim), unshared(&sim));
     assert_eq!(reports(&mut *sim, &[Change::NoteLastLease { dir: DIR, set: 1, ip: ip("10.0.0.2") }]), [Ok(false)]);
-    assert_ne!(*before, sim.snapshot());
-    assert_eq!(before.without_shared(), sim.snapshot().without_shared());
+    assert_ne!(before, state(&sim));
+    assert_eq!(before_unshared, unshared(&sim));
 }
 
 #[test]
@@ -127,7 +128,8 @@ fn events_are_counted() {
     let inner = index(&mut sim, Ns::Sandbox, "eth0");
     sim.arrange(&[Change::Announce { index: inner, mac: Mac([3; 6]) }]).unwrap();
     assert_eq!(sim.announcements()[0].sandbox, A);
-    remove(&mut *sim, Removal::PurgeConnections { protocol: Protocol::Udp, host_port: 53, host_ip: None, v6: false }).unwrap();
+    remove(&mut *sim, Removal::PurgeConnections { protocol: Protocol::Udp, host_port: 53, host_ip: None, v6: false })
+        .unwrap();
     assert_eq!(sim.purges(), 1);
     assert!(sim.now_us() < sim.now_us());
 }

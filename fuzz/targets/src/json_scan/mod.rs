@@ -48,8 +48,14 @@ pub fn run(data: &[u8]) {
 /// A text near the schema, made from any bytes.
 #[must_use]
 pub fn near_schema(choices: &[u8]) -> Vec<u8> {
+    near(SCHEMA, choices)
+}
+
+/// A text near these keys, made from any bytes.
+#[must_use]
+pub fn near(keys: &'static [Key], choices: &[u8]) -> Vec<u8> {
     let mut out = String::new();
-    text::document(SCHEMA, &mut text::Choices::new(choices), &mut out);
+    text::document(keys, &mut text::Choices::new(choices), &mut out);
     out.into_bytes()
 }
 

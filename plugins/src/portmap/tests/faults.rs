@@ -19,19 +19,30 @@ use super::super::Portmap;
 use super::watched::Watched;
 use super::{DNS, Host, REGISTRY, WEB, arrange, dual, on_large_stack, run, v4};
 
-const fn step<'a>(command: &'a str, container_id: &'a str, netns: &'a str, config: &'a str) -> Step<'a> {
+pub(super) const fn step<'a>(command: &'a str, container_id: &'a str, netns: &'a str, config: &'a str) -> Step<'a> {
     let env = Environment {
-        command, container_id, netns, ifname: "eth0", args: "", path: "/opt/cni/bin", netns_override: "",
+        command,
+        container_id,
+        netns,
+        ifname: "eth0",
+        args: "",
+        path: "/opt/cni/bin",
+        netns_override: "",
     };
     Step { plugin: &Portmap, env, config: config.as_bytes() }
 }
 
 /// How many operations were made to fail.
-fn prove(before: &[Step<'_>], step: Step<'_>, observations: bool) -> usize {
+pub(super) fn prove(before: &[Step<'_>], step: Step<'_>, observations: bool) -> usize {
     prove_on(&|sim| arrange(sim), before, step, observations)
 }
 
-fn prove_on(build: &(dyn Fn(&mut SimBackend) + Sync), before: &[Step<'_>], step: Step<'_>, observations: bool) -> usize {
+fn prove_on(
+    build: &(dyn Fn(&mut SimBackend) + Sync),
+    before: &[Step<'_>],
+    step: Step<'_>,
+    observations: bool,
+) -> usize {
     on_large_stack(|| {
         let mut sim = Box::new(SimBackend::new());
         let (mut work, mut memory) = (Box::new(Workspace::new()), Box::new(CallMemory::new()));
@@ -43,7 +54,12 @@ fn prove_on(build: &(dyn Fn(&mut SimBackend) + Sync), before: &[Step<'_>], step:
         };
         let case = Case { registry: REGISTRY, build: &build, before, step, observations };
         let mut bench = Bench {
-            sim: &mut sim, work: &mut work, memory: &mut memory, out: &mut out, reference: &mut reference, state: &mut state,
+            sim: &mut sim,
+            work: &mut work,
+            memory: &mut memory,
+            out: &mut out,
+            reference: &mut reference,
+            state: &mut state,
         };
         rollback(&case, &mut bench).unwrap_or_else(|broken| panic!("{broken:#?}"))
     })

@@ -44,7 +44,8 @@ fn keys_of_other_backends() {
         let (got, text) = Host::new().call("ADD", 1, &config(1, &["10.88.0.1/16"], keys, "")).unwrap_err();
         assert!(got == code && text.contains(phrase), "{keys}: {text}");
     }
-    let fine = r#""backend":"nftables","markMasqBit":31,"conditionsV4":[],"conditionsV6":null,"externalSetMarkChain":"","#;
+    let fine =
+        r#""backend":"nftables","markMasqBit":31,"conditionsV4":[],"conditionsV6":null,"externalSetMarkChain":"","#;
     Host::new().call("ADD", 1, &config(1, &["10.88.0.1/16"], fine, "")).unwrap();
 }
 
