@@ -11,8 +11,17 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let script = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("discard.ld");
     let written = std::fs::write(&script, SCRIPT).is_ok();
-    for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,norelro",
-        "-Wl,-z,noseparate-code", "-Wl,--no-eh-frame-hdr"] {
+    for argument in [
+        "-nostartfiles",
+        "-nostdlib",
+        "-static",
+        "-no-pie",
+        "-Wl,--gc-sections",
+        "-Wl,--build-id=none",
+        "-Wl,-z,norelro",
+        "-Wl,-z,noseparate-code",
+        "-Wl,--no-eh-frame-hdr",
+    ] {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
     if written {

@@ -141,21 +141,19 @@ const fn is_space(c: char) -> bool {
 
 fn compiled_lines(text: &str) -> impl Iterator<Item = Result<Program, LineError>> + '_ {
     // By function: splitting at a `char` keeps a slice panic in small builds.
-    text.split(is_line_feed)
-        .enumerate()
-        .filter_map(|(index, raw)| {
-            let shorter = raw.trim_start_matches(is_space);
-            let indent = raw.len().saturating_sub(shorter.len());
-            let line = shorter.trim_end_matches(is_space);
-            if line.is_empty() {
-                return None;
-            }
-            Some(Program::compile(line).map_err(|e| LineError {
-                line: index.saturating_add(1),
-                column: indent.saturating_add(e.column),
-                what: e.what,
-            }))
-        })
+    text.split(is_line_feed).enumerate().filter_map(|(index, raw)| {
+        let shorter = raw.trim_start_matches(is_space);
+        let indent = raw.len().saturating_sub(shorter.len());
+        let line = shorter.trim_end_matches(is_space);
+        if line.is_empty() {
+            return None;
+        }
+        Some(Program::compile(line).map_err(|e| LineError {
+            line: index.saturating_add(1),
+            column: indent.saturating_add(e.column),
+            what: e.what,
+        }))
+    })
 }
 
 impl core::fmt::Display for LineError {

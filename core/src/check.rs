@@ -20,7 +20,15 @@ pub fn mac(link: &Link, reported: &Interface) -> Result<()> {
     if reported.mac.is_empty() || reported.mac.eq_ignore_ascii_case(&own) {
         return Ok(());
     }
-    Err(err!(CHANGED, "interface MAC differs from prevResult", link.name, " has ", own, ", prevResult says ", reported.mac))
+    Err(err!(
+        CHANGED,
+        "interface MAC differs from prevResult",
+        link.name,
+        " has ",
+        own,
+        ", prevResult says ",
+        reported.mac
+    ))
 }
 
 /// The container's interface: prevResult has one with CNI_IFNAME and CNI_NETNS
@@ -33,9 +41,19 @@ pub fn interface(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -
     let named = |i: &&Interface| i.name == ifname.as_str() && !i.sandbox.is_empty();
     let reported = prev.interfaces.iter().rev().find(|i| named(i) && i.sandbox == call.env.netns).ok_or_else(|| {
         let other = prev.interfaces.iter().rev().find(named).map_or("none", |i| i.sandbox.as_str());
-        err!(CHANGED, "Sandbox in prevResult doesn't match configured netns", ifname, " in ", other, ", CNI_NETNS is ", call.env.netns)
+        err!(
+            CHANGED,
+            "Sandbox in prevResult doesn't match configured netns",
+            ifname,
+            " in ",
+            other,
+            ", CNI_NETNS is ",
+            call.env.netns
+        )
     })?;
-    let link = session.backend.link(Ns::Sandbox, &ifname)?
+    let link = session
+        .backend
+        .link(Ns::Sandbox, &ifname)?
         .ok_or_else(|| err!(CHANGED, "container interface is missing", ifname))?;
     mac(&link, reported)?;
     Ok(link)
@@ -46,7 +64,9 @@ pub fn interface(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -
 /// # Errors
 /// Code 104 `Failed to match addr …`, `Expected Route … not found in routing table`.
 pub fn addresses_and_routes(session: &mut Session<'_>, link: &Link, prev: &AddResult) -> Result<()> {
-    let mut missing_ips: heapless::Vec<Cidr, { limits::IPS }> = prev.ips.iter()
+    let mut missing_ips: heapless::Vec<Cidr, { limits::IPS }> = prev
+        .ips
+        .iter()
         .filter(|ip| prev.interface_of(ip).is_none_or(|i| i.name == link.name.as_str()))
         .map(|ip| ip.address)
         .collect();
@@ -55,10 +75,14 @@ pub fn addresses_and_routes(session: &mut Session<'_>, link: &Link, prev: &AddRe
         return Err(err!(CHANGED, "Failed to match addr on interface", *missing, " is not on ", link.name));
     }
     let mut missing_routes: heapless::Vec<Route, { limits::ROUTES }> = prev.routes.clone();
-    session.backend.routes(Ns::Sandbox, link.index, &mut |route| missing_routes.retain(|wanted| !satisfies(route, wanted)))?;
+    session
+        .backend
+        .routes(Ns::Sandbox, link.index, &mut |route| missing_routes.retain(|wanted| !satisfies(route, wanted)))?;
     match missing_routes.first() {
         None => Ok(()),
-        Some(missing) => Err(err!(CHANGED, "Expected Route not found in routing table", missing.dst, " on ", link.name)),
+        Some(missing) => {
+            Err(err!(CHANGED, "Expected Route not found in routing table", missing.dst, " on ", link.name))
+        }
     }
 }
 

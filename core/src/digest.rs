@@ -36,11 +36,7 @@ impl core::error::Error for DoesNotFit {}
 ///
 /// # Errors
 /// [`DoesNotFit`]; `out` is then unchanged.
-pub fn hex_of<const N: usize>(
-    parts: &[&[u8]],
-    out: &mut String<N>,
-    hex_chars: usize,
-) -> Result<(), DoesNotFit> {
+pub fn hex_of<const N: usize>(parts: &[&[u8]], out: &mut String<N>, hex_chars: usize) -> Result<(), DoesNotFit> {
     let room = N.saturating_sub(out.len());
     if hex_chars > SHA512_HEX_CHARS || hex_chars > room {
         return Err(DoesNotFit);
@@ -52,8 +48,7 @@ pub fn hex_of<const N: usize>(
     let digest = hasher.finalize();
     let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     for digit in digits.take(hex_chars) {
-        out.push(hex_char(u16::from(digit)))
-            .map_err(|_| DoesNotFit)?;
+        out.push(hex_char(u16::from(digit))).map_err(|_| DoesNotFit)?;
     }
     Ok(())
 }
@@ -62,11 +57,7 @@ pub fn hex_of<const N: usize>(
 /// bring a panic for its radix.)
 pub(crate) fn hex_char(value: u16) -> char {
     let digit = u8::try_from(value & 0xf).unwrap_or(0);
-    let base = if digit < 10 {
-        b'0'
-    } else {
-        b'a'.wrapping_sub(10)
-    };
+    let base = if digit < 10 { b'0' } else { b'a'.wrapping_sub(10) };
     char::from(base.wrapping_add(digit))
 }
 
@@ -201,10 +192,7 @@ mod tests {
     fn macs_are_local_unicast() {
         assert_eq!(mac_from(0), [2, 0, 0, 0, 0, 0]);
         assert_eq!(mac_from(u64::MAX), [0xfe, 255, 255, 255, 255, 255]);
-        assert_eq!(
-            mac_from(0xaabb_1122_3344_5566),
-            [0x12, 0x22, 0x33, 0x44, 0x55, 0x66]
-        );
+        assert_eq!(mac_from(0xaabb_1122_3344_5566), [0x12, 0x22, 0x33, 0x44, 0x55, 0x66]);
         for n in 0..4096u64 {
             let [first, ..] = mac_from(hash64(&[&n.to_le_bytes()]));
             assert_eq!(first & 3, 2);

@@ -138,7 +138,11 @@ pub fn perform(
 }
 
 fn run(
-    plugin: &'static dyn Plugin, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult, out: &mut [u8],
+    plugin: &'static dyn Plugin,
+    call: &Call<'_>,
+    session: &mut Session<'_>,
+    result: &mut AddResult,
+    out: &mut [u8],
 ) -> Result<usize> {
     match call.env.command {
         Command::Add => {
@@ -166,8 +170,12 @@ fn open_sandbox(plugin: &dyn Plugin, call: &Call<'_>, session: &mut Session<'_>)
     match opened {
         Ok(Sandbox::Open) => {
             if !call.env.same_netns_allowed && command != Command::Check && session.backend.sandbox_is_own()? {
-                return Err(err!(NETNS, "plugin's netns and netns from CNI_NETNS should not be the same",
-                    call.env.netns, " (CNI_NETNS_OVERRIDE=1 allows it)"));
+                return Err(err!(
+                    NETNS,
+                    "plugin's netns and netns from CNI_NETNS should not be the same",
+                    call.env.netns,
+                    " (CNI_NETNS_OVERRIDE=1 allows it)"
+                ));
             }
             Ok(())
         }
@@ -191,7 +199,14 @@ fn copy(from: &[u8], to: &mut [u8]) -> usize {
 /// What a plugin says when it is called without CNI_COMMAND.
 fn about(plugin: &dyn Plugin, out: &mut [u8]) -> usize {
     let mut text = heapless::String::<256>::new();
-    put!(&mut text, "CNI ", plugin.name(), " plugin picocni ", env!("CARGO_PKG_VERSION"), "\nCNI protocol versions supported: ");
+    put!(
+        &mut text,
+        "CNI ",
+        plugin.name(),
+        " plugin picocni ",
+        env!("CARGO_PKG_VERSION"),
+        "\nCNI protocol versions supported: "
+    );
     for (at, version) in plugin.versions().iter().enumerate() {
         put!(&mut text, if at > 0 { ", " } else { "" }, *version);
     }
@@ -234,4 +249,3 @@ pub fn error_json(error: &Error, version: Version, out: &mut [u8]) -> usize {
     let object = Object { cni_version: version.as_str(), code: error.code().0, msg: error.msg(), details: &details };
     crate::json::to_slice(&object, out).unwrap_or(0)
 }
-

@@ -130,7 +130,13 @@ impl<'a> Args<'a> {
         let mut ignore_unknown = false;
         for pair in args.pairs() {
             let Some((key, value)) = pair.split_once('=').filter(|(_, value)| !value.contains('=')) else {
-                return Err(err!(ENVIRONMENT, "invalid CNI_ARGS", "ARGS: invalid pair \"", pair, "\" (one K=V between semicolons)"));
+                return Err(err!(
+                    ENVIRONMENT,
+                    "invalid CNI_ARGS",
+                    "ARGS: invalid pair \"",
+                    pair,
+                    "\" (one K=V between semicolons)"
+                ));
             };
             if key == "IgnoreUnknown" {
                 ignore_unknown = parse_bool(value).ok_or_else(|| {
@@ -146,8 +152,13 @@ impl<'a> Args<'a> {
                 }
             }
             if !unknown.is_empty() {
-                return Err(err!(ENVIRONMENT, "invalid CNI_ARGS", "ARGS: unknown args [", unknown.as_str(),
-                    "] (set IgnoreUnknown=1 to allow them)"));
+                return Err(err!(
+                    ENVIRONMENT,
+                    "invalid CNI_ARGS",
+                    "ARGS: unknown args [",
+                    unknown.as_str(),
+                    "] (set IgnoreUnknown=1 to allow them)"
+                ));
             }
         }
         Ok(args)
@@ -185,14 +196,22 @@ mod tests {
     use super::*;
 
     const ADD: Environment<'static> = Environment {
-        command: "ADD", container_id: "c1", netns: "/n", ifname: "eth0", args: "", path: "/opt", netns_override: "",
+        command: "ADD",
+        container_id: "c1",
+        netns: "/n",
+        ifname: "eth0",
+        args: "",
+        path: "/opt",
+        netns_override: "",
     };
 
     #[test]
     fn missing_ones_are_all_named() {
         let error = Environment { command: "ADD", ..Environment::default() }.validate().unwrap_err();
-        assert_eq!(error.details().as_str(),
-            "required env variables [CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH] missing");
+        assert_eq!(
+            error.details().as_str(),
+            "required env variables [CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH] missing"
+        );
         let error = Environment { netns: "", command: "DEL", ..ADD }.validate();
         assert!(error.is_ok());
         assert!(Environment { netns: "", ..ADD }.validate().is_err());

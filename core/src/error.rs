@@ -282,7 +282,11 @@ impl Eq for Error {}
 
 impl core::fmt::Debug for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Error").field("code", &self.code).field("msg", &self.msg).field("details", &self.details()).finish()
+        f.debug_struct("Error")
+            .field("code", &self.code)
+            .field("msg", &self.msg)
+            .field("details", &self.details())
+            .finish()
     }
 }
 

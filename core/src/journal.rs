@@ -13,34 +13,86 @@ use crate::text::fits;
 type Path = heapless::String<{ limits::PATH }>;
 
 /// An inverse with its text copied, so that it outlives the plan.
-#[allow(clippy::large_enum_variant, reason = "no heap to box the long ones; pages that no entry reaches are never touched")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "no heap to box the long ones; pages that no entry reaches are never touched"
+)]
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Inverse {
-    DeleteLink { ns: Ns, name: IfName },
-    ResetLink { ns: Ns, link: LinkId, set: LinkChange<'static> },
-    ResetSysctl { ns: Ns, key: heapless::String<{ limits::SYSCTL_KEY }>, value: heapless::String<{ limits::SYSCTL_VALUE }> },
-    DeleteAddress { ns: Ns, index: IfIndex, cidr: Cidr },
-    DeleteRoute { ns: Ns, index: IfIndex, route: Route },
-    ReleaseLease { dir: Path, ip: IpAddr },
-    RemoveFile { path: Path },
-    Unclaim { dir: Path, key: heapless::String<64> },
-    Unpublish { port: PublishedPort },
-    UnpublishSource { to: IpAddr, via: IfIndex, all: bool },
-    Unmasquerade { ip: IpAddr },
+    DeleteLink {
+        ns: Ns,
+        name: IfName,
+    },
+    ResetLink {
+        ns: Ns,
+        link: LinkId,
+        set: LinkChange<'static>,
+    },
+    ResetSysctl {
+        ns: Ns,
+        key: heapless::String<{ limits::SYSCTL_KEY }>,
+        value: heapless::String<{ limits::SYSCTL_VALUE }>,
+    },
+    DeleteAddress {
+        ns: Ns,
+        index: IfIndex,
+        cidr: Cidr,
+    },
+    DeleteRoute {
+        ns: Ns,
+        index: IfIndex,
+        route: Route,
+    },
+    ReleaseLease {
+        dir: Path,
+        ip: IpAddr,
+    },
+    RemoveFile {
+        path: Path,
+    },
+    Unclaim {
+        dir: Path,
+        key: heapless::String<64>,
+    },
+    Unpublish {
+        port: PublishedPort,
+    },
+    UnpublishSource {
+        to: IpAddr,
+        via: IfIndex,
+        all: bool,
+    },
+    Unmasquerade {
+        ip: IpAddr,
+    },
     /// A foreign plugin's ADD is compensated by its DEL.
-    Delegate { plugin: heapless::String<64> },
+    Delegate {
+        plugin: heapless::String<64>,
+    },
 }
 
 impl Inverse {
     fn copy(removal: &Removal<'_>) -> Option<Self> {
         Some(match *removal {
             Removal::DeleteLink { ns, name } => Inverse::DeleteLink { ns, name },
-            Removal::ResetLink { ns, link, set } => {
-                Inverse::ResetLink { ns, link, set: LinkChange { alias: None, up: set.up, mtu: set.mtu, mac: set.mac,
-                    promisc: set.promisc, allmulti: set.allmulti, txqlen: set.txqlen, hairpin: set.hairpin } }
+            Removal::ResetLink { ns, link, set } => Inverse::ResetLink {
+                ns,
+                link,
+                set: LinkChange {
+                    alias: None,
+                    up: set.up,
+                    mtu: set.mtu,
+                    mac: set.mac,
+                    promisc: set.promisc,
+                    allmulti: set.allmulti,
+                    txqlen: set.txqlen,
+                    hairpin: set.hairpin,
+                },
+            },
+            Removal::ResetSysctl { ns, key, value } => {
+                Inverse::ResetSysctl { ns, key: fits(&[&key])?, value: fits(&[&value])? }
             }
-            Removal::ResetSysctl { ns, key, value } => Inverse::ResetSysctl { ns, key: fits(&[&key])?, value: fits(&[&value])? },
             Removal::DeleteAddress { ns, index, cidr } => Inverse::DeleteAddress { ns, index, cidr },
             Removal::DeleteRoute { ns, index, route } => Inverse::DeleteRoute { ns, index, route },
             Removal::ReleaseLease { dir, ip } => Inverse::ReleaseLease { dir: fits(&[&dir])?, ip },
@@ -59,7 +111,9 @@ impl Inverse {
             Inverse::DeleteLink { ns, name } => Removal::DeleteLink { ns: *ns, name: *name },
             Inverse::ResetLink { ns, link, set } => Removal::ResetLink { ns: *ns, link: *link, set: *set },
             Inverse::ResetSysctl { ns, key, value } => Removal::ResetSysctl { ns: *ns, key, value },
-            Inverse::DeleteAddress { ns, index, cidr } => Removal::DeleteAddress { ns: *ns, index: *index, cidr: *cidr },
+            Inverse::DeleteAddress { ns, index, cidr } => {
+                Removal::DeleteAddress { ns: *ns, index: *index, cidr: *cidr }
+            }
             Inverse::DeleteRoute { ns, index, route } => Removal::DeleteRoute { ns: *ns, index: *index, route: *route },
             Inverse::ReleaseLease { dir, ip } => Removal::ReleaseLease { dir, ip: *ip },
             Inverse::RemoveFile { path } => Removal::RemoveFile { path },

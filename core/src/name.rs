@@ -25,8 +25,12 @@ impl IfName {
             return Err(err!(ENVIRONMENT, "interface name is . or .."));
         }
         if text.len() > limits::IFNAME {
-            return Err(err!(ENVIRONMENT, "interface name is too long",
-                "interface name should be less than 16 characters: ", text));
+            return Err(err!(
+                ENVIRONMENT,
+                "interface name is too long",
+                "interface name should be less than 16 characters: ",
+                text
+            ));
         }
         if text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c == '\0') {
             return Err(err!(ENVIRONMENT, "interface name contains / or : or whitespace characters", text));

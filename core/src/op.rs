@@ -483,7 +483,9 @@ impl Put for Change<'_> {
         match self {
             Change::EnsureBridge { name, .. } => put!(out, *name),
             Change::EnsureAddress { cidr, .. } => put!(out, *cidr),
-            Change::EnsureSysctl { key, value, .. } | Change::WriteSysctl { key, value, .. } => put!(out, *key, " = ", *value),
+            Change::EnsureSysctl { key, value, .. } | Change::WriteSysctl { key, value, .. } => {
+                put!(out, *key, " = ", *value)
+            }
             Change::CreateVeth { host, peer, .. } => put!(out, *host, " - ", *peer),
             Change::SetLink { link, set, .. } => put!(out, *link, *set),
             Change::AddAddress { cidr, .. } => put!(out, *cidr),
@@ -536,7 +538,9 @@ impl Put for Removal<'_> {
             Removal::ResetSysctl { key, value, .. } => put!(out, *key, " = ", *value),
             Removal::DeleteAddress { cidr, .. } => put!(out, *cidr),
             Removal::DeleteRoute { route, .. } => put!(out, route.dst),
-            Removal::DeleteNeighbour { ip, .. } | Removal::ReleaseLease { ip, .. } | Removal::Unmasquerade { ip } => put!(out, *ip),
+            Removal::DeleteNeighbour { ip, .. } | Removal::ReleaseLease { ip, .. } | Removal::Unmasquerade { ip } => {
+                put!(out, *ip)
+            }
             Removal::RemoveFile { path } => put!(out, *path),
             Removal::Unclaim { key, .. } => put!(out, *key),
             Removal::Unpublish { port } => put!(out, *port),

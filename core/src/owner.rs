@@ -36,7 +36,10 @@ impl Owner<'_> {
             let mut digest = heapless::String::new();
             put!(&mut digest, PREFIX, NetworkDigest(self.network), ":");
             let _ = crate::digest::hex_of(
-                &[self.container.as_bytes(), b":", self.ifname.as_str().as_bytes()], &mut digest, 64);
+                &[self.container.as_bytes(), b":", self.ifname.as_str().as_bytes()],
+                &mut digest,
+                64,
+            );
             digest
         }))
     }
@@ -44,7 +47,13 @@ impl Owner<'_> {
     /// A stable 64-bit number of the identity, for names and MACs.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        crate::digest::hash64(&[self.network.as_bytes(), b":", self.container.as_bytes(), b":", self.ifname.as_str().as_bytes()])
+        crate::digest::hash64(&[
+            self.network.as_bytes(),
+            b":",
+            self.container.as_bytes(),
+            b":",
+            self.ifname.as_str().as_bytes(),
+        ])
     }
 }
 
@@ -112,7 +121,10 @@ impl Put for Tag {
 /// # Errors
 /// Code 5.
 pub fn stale_records(
-    backend: &mut dyn crate::backend::Backend, dir: &str, network: &str, valid: &crate::conf::ValidAttachments<'_>,
+    backend: &mut dyn crate::backend::Backend,
+    dir: &str,
+    network: &str,
+    valid: &crate::conf::ValidAttachments<'_>,
 ) -> crate::error::Result<heapless::Vec<Tag, 16>> {
     let mut stale = heapless::Vec::new();
     backend.list(dir, &mut |name| {

@@ -67,8 +67,13 @@ impl<'a> Call<'a> {
     /// # Errors
     /// Code 7 `Required prevResult missing`.
     pub fn required_prev(&self) -> Result<&'a AddResult> {
-        self.prev.ok_or_else(|| err!(CONFIG, "Required prevResult missing",
-            "this plugin must be called as chained plugin, after one that makes an interface"))
+        self.prev.ok_or_else(|| {
+            err!(
+                CONFIG,
+                "Required prevResult missing",
+                "this plugin must be called as chained plugin, after one that makes an interface"
+            )
+        })
     }
 
     /// The environment of a delegated call.

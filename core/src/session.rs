@@ -159,7 +159,15 @@ impl<'s> Session<'s> {
     pub fn new(backend: &'s mut dyn Backend, registry: &'s [&'static dyn Plugin], work: &'s mut Workspace) -> Self {
         let Workspace { buffers, nested_text } = work;
         buffers.foreign_error.clear();
-        Session { backend, registry, work: buffers, nested: nested_text, plugin: "", sandbox: Sandbox::Missing, builtin_without_file: false }
+        Session {
+            backend,
+            registry,
+            work: buffers,
+            nested: nested_text,
+            plugin: "",
+            sandbox: Sandbox::Missing,
+            builtin_without_file: false,
+        }
     }
 
     /// Lets a delegated plugin that is not in CNI_PATH run in process: the
@@ -170,7 +178,12 @@ impl<'s> Session<'s> {
 
     /// Runs `act` as a call of `plugin`: its operations carry that name in the
     /// log, and the call becomes a [`Span`].
-    pub fn as_plugin<T>(&mut self, plugin: &'static str, command: Command, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub fn as_plugin<T>(
+        &mut self,
+        plugin: &'static str,
+        command: Command,
+        act: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         let caller = core::mem::replace(&mut self.plugin, plugin);
         let began_us = if self.work.log.enabled { self.backend.now_us() } else { 0 };
         let outcome = act(self);
@@ -230,7 +243,12 @@ impl<'s> Session<'s> {
                 let mut object = heapless::String::new();
                 put!(&mut object, *change);
                 let _ = log.lines.push(LogLine {
-                    plugin, verb: change.verb(), object, at_us: begun, took_us: 0, ok: outcome.is_ok(),
+                    plugin,
+                    verb: change.verb(),
+                    object,
+                    at_us: begun,
+                    took_us: 0,
+                    ok: outcome.is_ok(),
                 });
             }
             let step = outcome.and_then(|inverse| inverse.map_or(Ok(()), |inverse| journal.record(&inverse)));
@@ -272,7 +290,12 @@ impl<'s> Session<'s> {
                 let mut object = heapless::String::new();
                 put!(&mut object, *removal);
                 let _ = log.lines.push(LogLine {
-                    plugin, verb: removal.verb(), object, at_us: begun, took_us: 0, ok: outcome.is_ok(),
+                    plugin,
+                    verb: removal.verb(),
+                    object,
+                    at_us: begun,
+                    took_us: 0,
+                    ok: outcome.is_ok(),
                 });
             }
             failures.note(outcome);
@@ -332,7 +355,13 @@ impl<'s> Session<'s> {
         self.delegate_to(call.conf.ipam_type(), call, command, result)
     }
 
-    fn delegate_to(&mut self, plugin: &str, call: &Call<'_>, command: Command, result: Option<&mut AddResult>) -> Result<()> {
+    fn delegate_to(
+        &mut self,
+        plugin: &str,
+        call: &Call<'_>,
+        command: Command,
+        result: Option<&mut AddResult>,
+    ) -> Result<()> {
         check_plugin_type(plugin)?;
         let builtin = self.registry.iter().copied().find(|p| p.name() == plugin);
         match (self.backend.find(plugin, call.env.path)?, builtin) {
@@ -342,12 +371,18 @@ impl<'s> Session<'s> {
             }
             (Found::Foreign(program), _) => self.delegate_by_exec(plugin, &program, call, command, result),
             (Found::Own, None) => Err(err!(CONFIG, "plugin not built in", plugin)),
-            (Found::Missing, _) => Err(err!(CONFIG, "failed to find plugin", "\"", plugin, "\" in path [", call.env.path, "]")),
+            (Found::Missing, _) => {
+                Err(err!(CONFIG, "failed to find plugin", "\"", plugin, "\" in path [", call.env.path, "]"))
+            }
         }
     }
 
     fn delegate_in_process(
-        &mut self, plugin: &'static dyn Plugin, call: &Call<'_>, command: Command, result: Option<&mut AddResult>,
+        &mut self,
+        plugin: &'static dyn Plugin,
+        call: &Call<'_>,
+        command: Command,
+        result: Option<&mut AddResult>,
     ) -> Result<()> {
         // The delegate reads the same stdin by its own keys. The buffer is
         // taken out for as long as the delegate's config borrows it.
@@ -358,11 +393,17 @@ impl<'s> Session<'s> {
     }
 
     fn run_nested(
-        &mut self, plugin: &'static dyn Plugin, call: &Call<'_>, command: Command, result: Option<&mut AddResult>, buffer: &mut [u8],
+        &mut self,
+        plugin: &'static dyn Plugin,
+        call: &Call<'_>,
+        command: Command,
+        result: Option<&mut AddResult>,
+        buffer: &mut [u8],
     ) -> Result<()> {
         let document = crate::conf::scan(call.raw, plugin.keys(), buffer)?;
         let conf = crate::conf::NetConf::read(document.canonical())?;
-        let inner = Call { conf: &conf, text: document.canonical(), repeated_key: document.repeated_map_key(), ..*call };
+        let inner =
+            Call { conf: &conf, text: document.canonical(), repeated_key: document.repeated_map_key(), ..*call };
         self.as_plugin(plugin.name(), command, |session| match (command, result) {
             (Command::Add, Some(result)) => plugin.add(&inner, session, result),
             (Command::Check, _) => plugin.check(&inner, session),
@@ -374,7 +415,12 @@ impl<'s> Session<'s> {
     }
 
     fn delegate_by_exec(
-        &mut self, plugin: &str, program: &str, call: &Call<'_>, command: Command, result: Option<&mut AddResult>,
+        &mut self,
+        plugin: &str,
+        program: &str,
+        call: &Call<'_>,
+        command: Command,
+        result: Option<&mut AddResult>,
     ) -> Result<()> {
         let env = call.environment(command);
         let length = self.exec(plugin, program, &env, call.raw)?;

@@ -30,8 +30,13 @@ pub const CURRENT: Version = Version::V1_1_0;
 impl Version {
     /// Every version, oldest first.
     pub const ALL: &'static [Version] = &[
-        Version::V0_1_0, Version::V0_2_0, Version::V0_3_0, Version::V0_3_1,
-        Version::V0_4_0, Version::V1_0_0, Version::V1_1_0,
+        Version::V0_1_0,
+        Version::V0_2_0,
+        Version::V0_3_0,
+        Version::V0_3_1,
+        Version::V0_4_0,
+        Version::V1_0_0,
+        Version::V1_1_0,
     ];
 
     /// As it is written in a config.
@@ -169,15 +174,25 @@ impl Command {
 /// code 6 for text that is no version.
 pub fn gate(text: &str, command: Command, supported: &[Version]) -> Result<Version> {
     let since: Option<((u32, u32, u32), Phrase, Phrase)> = match command {
-        Command::Check => Some(((0, 4, 0), &"config version does not allow CHECK", &"plugin version does not allow CHECK")),
+        Command::Check => {
+            Some(((0, 4, 0), &"config version does not allow CHECK", &"plugin version does not allow CHECK"))
+        }
         Command::Gc => Some(((1, 1, 0), &"config version does not allow GC", &"plugin version does not allow GC")),
-        Command::Status => Some(((1, 1, 0), &"config version does not allow STATUS", &"plugin version does not allow STATUS")),
+        Command::Status => {
+            Some(((1, 1, 0), &"config version does not allow STATUS", &"plugin version does not allow STATUS"))
+        }
         Command::Add | Command::Del | Command::Version => None,
     };
     if let Some((least, config_phrase, plugin_phrase)) = since {
         if parse(text)? < least {
-            return Err(err!(VERSION, config_phrase, "config is \"", text, "\", needs at least ",
-                if least.0 == 0 { "0.4.0" } else { "1.1.0" }));
+            return Err(err!(
+                VERSION,
+                config_phrase,
+                "config is \"",
+                text,
+                "\", needs at least ",
+                if least.0 == 0 { "0.4.0" } else { "1.1.0" }
+            ));
         }
         if !supported.iter().any(|v| parse(v.as_str()).is_ok_and(|v| v >= least)) {
             return Err(err!(VERSION, plugin_phrase));

@@ -83,10 +83,13 @@ fn apply_route(linux: &mut Linux<'_>, ns: Ns, batch: &[Change<'_>], report: &mut
         }
         let Some(change) = batch.get(at) else { return };
         failed |= outcome.is_err();
-        report(at, match outcome {
-            Ok(()) => Ok(route::inverse(change)),
-            Err(refusal) => Err(errno::kernel(change.verb(), change, refusal.errno, &refusal.words)),
-        });
+        report(
+            at,
+            match outcome {
+                Ok(()) => Ok(route::inverse(change)),
+                Err(refusal) => Err(errno::kernel(change.verb(), change, refusal.errno, &refusal.words)),
+            },
+        );
     });
     if let Err(error) = sent {
         failed = true;
@@ -98,7 +101,10 @@ fn apply_route(linux: &mut Linux<'_>, ns: Ns, batch: &[Change<'_>], report: &mut
 }
 
 fn send_route(
-    linux: &mut Linux<'_>, ns: Ns, batch: &[Change<'_>], each: &mut dyn FnMut(usize, core::result::Result<(), Refusal>),
+    linux: &mut Linux<'_>,
+    ns: Ns,
+    batch: &[Change<'_>],
+    each: &mut dyn FnMut(usize, core::result::Result<(), Refusal>),
 ) -> Result<()> {
     let sandbox = linux.sandbox.as_ref().and_then(|fd| u32::try_from(fd.as_raw_fd()).ok());
     let (socket, Memory { send, receive }) = linux.route_parts(ns)?;
@@ -127,14 +133,17 @@ fn request(linux: &mut Linux<'_>, ns: Ns, emit: &dyn Fn(&mut Batch<'_>, u32)) ->
 }
 
 fn apply_filter(linux: &mut Linux<'_>, batch: &[Change<'_>], report: &mut Applied<'_>) -> bool {
-    let outcome = linux.filter_parts().and_then(|(socket, memory)| {
-        filter::apply(socket, &mut memory.send, &mut memory.receive, batch)
-    });
+    let outcome = linux
+        .filter_parts()
+        .and_then(|(socket, memory)| filter::apply(socket, &mut memory.send, &mut memory.receive, batch));
     for (at, change) in batch.iter().enumerate() {
-        report(at, match &outcome {
-            Ok(()) => Ok(inverse_of_filter(change)),
-            Err(error) => Err(error.clone()),
-        });
+        report(
+            at,
+            match &outcome {
+                Ok(()) => Ok(inverse_of_filter(change)),
+                Err(error) => Err(error.clone()),
+            },
+        );
     }
     outcome.is_err()
 }
@@ -160,7 +169,9 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             linux.be_in(Ns::Host)?;
             unless_ignored(sysctl::write(key, value), on_failure).map(|_| None)
         }
-        Change::WriteSysctl { ns, key, value, undo, on_failure } => write_sysctl(linux, ns, key, value, undo, on_failure, old),
+        Change::WriteSysctl { ns, key, value, undo, on_failure } => {
+            write_sysctl(linux, ns, key, value, undo, on_failure, old)
+        }
         Change::SetLink { ns, link, set, .. } => set_link(linux, change, ns, link, &set),
         Change::AwaitForwarding { host } => wait::forwarding(linux, host).map(|()| None),
         Change::AwaitAddresses { ns, index } => wait::addresses(linux, ns, index).map(|()| None),
@@ -177,7 +188,8 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             put!(&mut path, dir, "/last_reserved_ip.", set);
             let mut text = heapless::String::<64>::new();
             put!(&mut text, ip);
-            files::overwrite(&path, text.as_bytes()).map_err(|errno| errno::file(&"failed to write a file", &path, errno))?;
+            files::overwrite(&path, text.as_bytes())
+                .map_err(|errno| errno::file(&"failed to write a file", &path, errno))?;
             Ok(None)
         }
         Change::WriteFile { path, content } => {
@@ -209,7 +221,13 @@ fn unless_ignored(outcome: Result<()>, on_failure: OnFailure) -> Result<bool> {
 }
 
 fn write_sysctl<'c>(
-    linux: &mut Linux<'_>, ns: Ns, key: &'c str, value: &str, undo: Undo, on_failure: OnFailure, old: &'c mut Old,
+    linux: &mut Linux<'_>,
+    ns: Ns,
+    key: &'c str,
+    value: &str,
+    undo: Undo,
+    on_failure: OnFailure,
+    old: &'c mut Old,
 ) -> Result<Option<Removal<'c>>> {
     linux.be_in(ns)?;
     if undo == Undo::WithLink {
@@ -237,7 +255,14 @@ fn refused(change: &Change<'_>, refusal: &Refusal) -> Error {
 }
 
 /// Created down, so that router advertisements are refused before they can come.
-fn ensure_bridge(linux: &mut Linux<'_>, change: &Change<'_>, name: &str, mac: [u8; 6], mtu: u32, promisc: bool) -> Result<()> {
+fn ensure_bridge(
+    linux: &mut Linux<'_>,
+    change: &Change<'_>,
+    name: &str,
+    mac: [u8; 6],
+    mtu: u32,
+    promisc: bool,
+) -> Result<()> {
     let mut link = NewLink::new(name, LinkKind::Bridge { vlan_filtering: None });
     link.mac = Some(mac);
     link.mtu = (mtu > 0).then_some(mtu);
@@ -257,10 +282,16 @@ fn ensure_bridge(linux: &mut Linux<'_>, change: &Change<'_>, name: &str, mac: [u
         ..LinkChange::default()
     };
     let id = LinkId::Name(picocni_core::name::IfName::of(name));
-    request(linux, Ns::Host, &|batch, seq| route::set_link(&id, &set, batch, seq)).map_err(|refusal| refused(change, &refusal))
+    request(linux, Ns::Host, &|batch, seq| route::set_link(&id, &set, batch, seq))
+        .map_err(|refusal| refused(change, &refusal))
 }
 
-fn ensure_address(linux: &mut Linux<'_>, change: &Change<'_>, index: picocni_core::name::IfIndex, cidr: Cidr) -> Result<()> {
+fn ensure_address(
+    linux: &mut Linux<'_>,
+    change: &Change<'_>,
+    index: picocni_core::name::IfIndex,
+    cidr: Cidr,
+) -> Result<()> {
     match request(linux, Ns::Host, &|batch, seq| route::add_address(index, cidr, false, batch, seq)) {
         Err(refusal) if refusal.errno != EEXIST => Err(refused(change, &refusal)),
         _ => Ok(()),
@@ -269,14 +300,19 @@ fn ensure_address(linux: &mut Linux<'_>, change: &Change<'_>, index: picocni_cor
 
 /// Reads the old attributes first: they are the inverse.
 fn set_link<'c>(
-    linux: &mut Linux<'_>, change: &Change<'_>, ns: Ns, link: LinkId, set: &LinkChange<'_>,
+    linux: &mut Linux<'_>,
+    change: &Change<'_>,
+    ns: Ns,
+    link: LinkId,
+    set: &LinkChange<'_>,
 ) -> Result<Option<Removal<'c>>> {
     let old = match link {
         LinkId::Name(name) => linux.link(ns, &name)?,
         LinkId::Index(index) => linux.link_at(ns, index)?,
     };
     let old = old.ok_or_else(|| err!(KERNEL, "link does not exist", link))?;
-    request(linux, ns, &|batch, seq| route::set_link(&link, set, batch, seq)).map_err(|refusal| refused(change, &refusal))?;
+    request(linux, ns, &|batch, seq| route::set_link(&link, set, batch, seq))
+        .map_err(|refusal| refused(change, &refusal))?;
     let back = LinkChange {
         up: set.up.map(|_| old.up),
         mtu: set.mtu.map(|_| old.mtu),

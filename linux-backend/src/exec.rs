@@ -33,12 +33,19 @@ const BUSY_TRIES: u32 = 6;
 const BUSY_MS: i64 = 100;
 
 /// Runs `program`; see [`Backend::exec`](picocni_core::backend::Backend::exec).
-pub(crate) fn run(program: &str, environ: Environ, env: &Environment<'_>, stdin: &[u8], out: &mut [u8]) -> Result<Exit> {
+pub(crate) fn run(
+    program: &str,
+    environ: Environ,
+    env: &Environment<'_>,
+    stdin: &[u8],
+    out: &mut [u8],
+) -> Result<Exit> {
     let failed = |errno| errno::file(&"failed to run a plugin", program, errno);
     for _ in 0..BUSY_TRIES {
         let mut child = Child::start(program, environ, env).map_err(failed)?;
         let outcome = child.talk(program, stdin, out);
-        if !matches!(&outcome, Ok(exit) if exit.code == EXEC_FAILED && exit.stdout == 0 && child.exec_errno == Errno::TXTBSY.raw_os_error()) {
+        if !matches!(&outcome, Ok(exit) if exit.code == EXEC_FAILED && exit.stdout == 0 && child.exec_errno == Errno::TXTBSY.raw_os_error())
+        {
             if let Ok(exit) = &outcome
                 && exit.code == EXEC_FAILED
                 && child.exec_errno != 0
@@ -243,9 +250,11 @@ fn become_program(program: &str, environ: Environ, env: &Environment<'_>, ends: 
         for variable in &own {
             variables.push(CStr::from_bytes_with_nul(variable.as_bytes()).map_err(|_| Errno::INVAL)?)?;
         }
-        let replaced = |entry: &CStr| set.iter().any(|(key, _)| {
-            entry.to_bytes().strip_prefix(key.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
-        });
+        let replaced = |entry: &CStr| {
+            set.iter().any(|(key, _)| {
+                entry.to_bytes().strip_prefix(key.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
+            })
+        };
         for entry in environ.iter().filter(|entry| !replaced(entry)) {
             variables.push(entry)?;
         }

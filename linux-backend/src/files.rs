@@ -9,7 +9,8 @@ use picocni_core::net::parse_ip;
 use picocni_core::text::fits;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, flock, fstat, mkdirat, openat, readlinkat_raw, renameat, symlinkat, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, flock, fstat, mkdirat, openat, readlinkat_raw, renameat,
+    symlinkat, unlinkat,
 };
 use rustix::io::{Errno, read, write};
 
@@ -20,7 +21,10 @@ use crate::socket::retry;
 const LEASE: usize = 512;
 
 /// Calls `act` with the path as a C string, on the stack.
-pub(crate) fn with_path<T>(path: &str, act: impl FnOnce(&CStr) -> core::result::Result<T, Errno>) -> core::result::Result<T, Errno> {
+pub(crate) fn with_path<T>(
+    path: &str,
+    act: impl FnOnce(&CStr) -> core::result::Result<T, Errno>,
+) -> core::result::Result<T, Errno> {
     let mut bytes = [0u8; limits::PATH + 1];
     for (slot, byte) in bytes.iter_mut().take(limits::PATH).zip(path.bytes()) {
         *slot = byte;
@@ -115,7 +119,8 @@ pub(crate) fn create(path: &str, content: &[u8], dir_mode: u32) -> core::result:
 pub(crate) fn replace(path: &str, content: &[u8], mode: u32, dir_mode: u32) -> core::result::Result<(), Errno> {
     let beside: heapless::String<{ limits::PATH }> = fits(&[&path, &".new"]).ok_or(Errno::NAMETOOLONG)?;
     let fd = open_new(&beside, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC, mode, dir_mode)?;
-    let moved = write_all(&fd, content).and_then(|()| with_path(&beside, |from| with_path(path, |to| renameat(CWD, from, CWD, to))));
+    let moved = write_all(&fd, content)
+        .and_then(|()| with_path(&beside, |from| with_path(path, |to| renameat(CWD, from, CWD, to))));
     moved.inspect_err(|_| {
         let _ = remove(&beside);
     })
@@ -191,7 +196,8 @@ pub(crate) fn leases(dir: &str, each: &mut dyn FnMut(IpAddr, &[u8])) -> Result<b
         let Some(ip) = parse_ip(name) else { return Ok(()) };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut content = [0u8; LEASE];
-        let read = with_path(name, |name| openat(fd, name, flags, Mode::empty())).and_then(|file| read_all(file, &mut content));
+        let read = with_path(name, |name| openat(fd, name, flags, Mode::empty()))
+            .and_then(|file| read_all(file, &mut content));
         match read {
             Ok(length) => each(ip, content.get(..length).unwrap_or_default()),
             // Released meanwhile.

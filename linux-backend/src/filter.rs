@@ -11,9 +11,9 @@ use picocni_core::put;
 use picocni_core::text::Put;
 
 use crate::errno;
-use crate::wire::netfilter::layout::{self, Claim, Entry, HostPort, Network};
 use crate::socket::{Refusal, Socket};
 use crate::wire::conntrack;
+use crate::wire::netfilter::layout::{self, Claim, Entry, HostPort, Network};
 use crate::wire::nftables::{self, Answers, Comment, Transaction};
 use crate::wire::nlmsg::{Batch, Messages};
 
@@ -156,7 +156,9 @@ fn look(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], changes: &[Cha
         let Some(entry @ Entry::Masquerade { network, .. }) = entries_of(change)?.first().copied() else { continue };
         if known != Some(network) {
             let name = network.chain_name();
-            needs.networks |= !exists(socket, send, receive, &mut |batch, seq| nftables::get_chain(batch, seq, layout::TABLE, &name))?;
+            needs.networks |= !exists(socket, send, receive, &mut |batch, seq| {
+                nftables::get_chain(batch, seq, layout::TABLE, &name)
+            })?;
             known = Some(network);
         }
         *replace = get_entry(socket, send, receive, &entry, &mut |_, _| {})?;
@@ -165,13 +167,18 @@ fn look(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], changes: &[Cha
 }
 
 fn exists(
-    socket: &mut Socket, send: &mut [u8], receive: &mut [u8], emit: &mut dyn FnMut(&mut Batch<'_>, u32),
+    socket: &mut Socket,
+    send: &mut [u8],
+    receive: &mut [u8],
+    emit: &mut dyn FnMut(&mut Batch<'_>, u32),
 ) -> Result<bool> {
     let seq = socket.take_seq(1);
     let mut batch = Batch::new(send);
     emit(&mut batch, seq);
     let request = batch.finish().map_err(|_| Error::limit("SEND", crate::socket::SEND))?;
-    socket.get(request, seq, &[ENOENT], receive, &mut |_| {}).map_err(|refusal| refused("look up", &"nftables object", &refusal))
+    socket
+        .get(request, seq, &[ENOENT], receive, &mut |_| {})
+        .map_err(|refusal| refused("look up", &"nftables object", &refusal))
 }
 
 fn refusal(change: Option<&Change<'_>>, errno: i32) -> Error {
@@ -190,7 +197,11 @@ fn taken(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], port: &Publis
 }
 
 fn transact(
-    socket: &mut Socket, send: &mut [u8], receive: &mut [u8], changes: &[Change<'_>], needs: &Needs,
+    socket: &mut Socket,
+    send: &mut [u8],
+    receive: &mut [u8],
+    changes: &[Change<'_>],
+    needs: &Needs,
 ) -> Result<Option<Refused>> {
     let first = socket.take_seq(SEQS);
     let mut starts: heapless::Vec<u32, { limits::PLAN }> = heapless::Vec::new();
@@ -225,7 +236,12 @@ fn transact(
 }
 
 /// Sends a transaction; the sequence number and error of the first refusal.
-fn send_and_wait(socket: &Socket, mut answers: Answers, batch: &mut Batch<'_>, receive: &mut [u8]) -> Result<Option<(u32, i32)>> {
+fn send_and_wait(
+    socket: &Socket,
+    mut answers: Answers,
+    batch: &mut Batch<'_>,
+    receive: &mut [u8],
+) -> Result<Option<(u32, i32)>> {
     let failed = |errno: rustix::io::Errno| errno::kernel("send to", &"nftables", errno.raw_os_error(), "");
     let bytes = batch.finish().map_err(|_| Error::limit("SEND", crate::socket::SEND))?;
     socket.send(bytes).map_err(failed)?;
@@ -241,7 +257,11 @@ fn send_and_wait(socket: &Socket, mut answers: Answers, batch: &mut Batch<'_>, r
 /// Removes consecutive filter entries in one transaction: those that are there
 /// and say what is to be removed. Looking first spares a refusal's grace period.
 pub(crate) fn remove(
-    socket: &mut Socket, send: &mut [u8], receive: &mut [u8], removals: &[Removal<'_>], report: &mut dyn FnMut(usize, Result<()>),
+    socket: &mut Socket,
+    send: &mut [u8],
+    receive: &mut [u8],
+    removals: &[Removal<'_>],
+    report: &mut dyn FnMut(usize, Result<()>),
 ) {
     let mut outcome = Ok(Some(0));
     for _ in 0..REMOVE_TRIES {
@@ -251,11 +271,14 @@ pub(crate) fn remove(
         }
     }
     for (at, removal) in removals.iter().enumerate() {
-        report(at, match &outcome {
-            Ok(None) => Ok(()),
-            Ok(Some(errno)) => Err(errno::kernel(removal.verb(), removal, *errno, "")),
-            Err(error) => Err(error.clone()),
-        });
+        report(
+            at,
+            match &outcome {
+                Ok(None) => Ok(()),
+                Ok(Some(errno)) => Err(errno::kernel(removal.verb(), removal, *errno, "")),
+                Err(error) => Err(error.clone()),
+            },
+        );
     }
 }
 
@@ -286,13 +309,21 @@ fn delete(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], removals: &[
 
 /// Hands over what a published port maps to and its holder's tag.
 fn look_up(
-    socket: &mut Socket, send: &mut [u8], receive: &mut [u8], port: &PublishedPort, each: &mut dyn FnMut(&Entry, &str),
+    socket: &mut Socket,
+    send: &mut [u8],
+    receive: &mut [u8],
+    port: &PublishedPort,
+    each: &mut dyn FnMut(&Entry, &str),
 ) -> Result<bool> {
     get_entry(socket, send, receive, &host_port(port)?, each)
 }
 
 fn get_entry(
-    socket: &mut Socket, send: &mut [u8], receive: &mut [u8], entry: &Entry, each: &mut dyn FnMut(&Entry, &str),
+    socket: &mut Socket,
+    send: &mut [u8],
+    receive: &mut [u8],
+    entry: &Entry,
+    each: &mut dyn FnMut(&Entry, &str),
 ) -> Result<bool> {
     let seq = socket.take_seq(1);
     let mut batch = Batch::new(send);
@@ -319,7 +350,13 @@ fn refused(verb: &'static str, object: &dyn Put, refusal: &Refusal) -> Error {
 }
 
 /// Whether the port is published just so, for this holder.
-pub(crate) fn is_published(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], port: &PublishedPort, tag: &str) -> Result<bool> {
+pub(crate) fn is_published(
+    socket: &mut Socket,
+    send: &mut [u8],
+    receive: &mut [u8],
+    port: &PublishedPort,
+    tag: &str,
+) -> Result<bool> {
     let wanted = host_port(port)?;
     let mut same = false;
     look_up(socket, send, receive, port, &mut |entry, holder| same |= *entry == wanted && holder == tag)?;
@@ -327,7 +364,13 @@ pub(crate) fn is_published(socket: &mut Socket, send: &mut [u8], receive: &mut [
 }
 
 /// Whether the address is masqueraded for this holder.
-pub(crate) fn is_masqueraded(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], ip: IpAddr, tag: &str) -> Result<bool> {
+pub(crate) fn is_masqueraded(
+    socket: &mut Socket,
+    send: &mut [u8],
+    receive: &mut [u8],
+    ip: IpAddr,
+    tag: &str,
+) -> Result<bool> {
     let Some(network) = Network::new(ip, 0) else { return Ok(false) };
     let mut same = false;
     get_entry(socket, send, receive, &Entry::Masquerade { addr: ip, network }, &mut |_, holder| same |= holder == tag)?;
@@ -345,7 +388,13 @@ pub(crate) fn probe(socket: &mut Socket, send: &mut [u8], receive: &mut [u8]) ->
 
 /// Forgets the connections whose original destination is a host port.
 pub(crate) fn purge(
-    socket: &mut Socket, send: &mut [u8], receive: &mut [u8], protocol: Protocol, host_port: u16, host_ip: Option<IpAddr>, v6: bool,
+    socket: &mut Socket,
+    send: &mut [u8],
+    receive: &mut [u8],
+    protocol: Protocol,
+    host_port: u16,
+    host_ip: Option<IpAddr>,
+    v6: bool,
 ) -> Result<()> {
     let family = if v6 { nftables::Family::Ipv6 } else { nftables::Family::Ipv4 };
     let filter = conntrack::Filter { family, protocol: number(protocol), dst_port: host_port, dst: host_ip };
@@ -382,7 +431,8 @@ pub(crate) fn purge(
             let mut batch = Batch::new(send);
             conntrack::delete(&mut batch, seq, entry);
             let request = batch.finish().map_err(|_| Error::limit("SEND", crate::socket::SEND))?;
-            socket.get(request, seq, &[ENOENT], receive, &mut |_| {})
+            socket
+                .get(request, seq, &[ENOENT], receive, &mut |_| {})
                 .map_err(|refusal| refused("purge connection to port", &host_port, &refusal))?;
         }
         if !more {

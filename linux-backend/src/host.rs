@@ -62,7 +62,16 @@ impl<'m> Linux<'m> {
     #[must_use]
     pub const fn new(memory: &'m mut Memory, environ: Environ) -> Self {
         Linux {
-            memory, environ, host: None, inner: None, netfilter: None, own: None, sandbox: None, inside: false, lock: None, machine: None,
+            memory,
+            environ,
+            host: None,
+            inner: None,
+            netfilter: None,
+            own: None,
+            sandbox: None,
+            inside: false,
+            lock: None,
+            machine: None,
         }
     }
 
@@ -97,7 +106,8 @@ impl<'m> Linux<'m> {
             return Ok(());
         }
         self.be_in(ns)?;
-        let socket = Socket::open(Family::Route).map_err(|errno| errno::kernel("open", &"rtnetlink socket", errno.raw_os_error(), ""))?;
+        let socket = Socket::open(Family::Route)
+            .map_err(|errno| errno::kernel("open", &"rtnetlink socket", errno.raw_os_error(), ""))?;
         match ns {
             Ns::Host => self.host = Some(socket),
             Ns::Sandbox => self.inner = Some(socket),
@@ -265,7 +275,12 @@ impl Backend for Linux<'_> {
     fn probe_filter(&mut self) -> Result<()> {
         let (socket, memory) = self.filter_parts().map_err(|error| error.as_code(Code::NOT_AVAILABLE))?;
         filter::probe(socket, &mut memory.send, &mut memory.receive).map_err(|refusal| {
-            err!(NOT_AVAILABLE, "kernel has no nftables", errno::Reason(refusal.errno), "; needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT")
+            err!(
+                NOT_AVAILABLE,
+                "kernel has no nftables",
+                errno::Reason(refusal.errno),
+                "; needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT"
+            )
         })
     }
 
@@ -299,7 +314,8 @@ impl Backend for Linux<'_> {
 
     fn find(&mut self, plugin: &str, path: &str) -> Result<Found> {
         let Some((file, dev, ino)) = files::find(plugin, path)? else { return Ok(Found::Missing) };
-        let own = rustix::fs::stat("/proc/self/exe").map_err(|errno| errno::file(&"failed to look up own file", "/proc/self/exe", errno))?;
+        let own = rustix::fs::stat("/proc/self/exe")
+            .map_err(|errno| errno::file(&"failed to look up own file", "/proc/self/exe", errno))?;
         Ok(if (own.st_dev, own.st_ino) == (dev, ino) { Found::Own } else { Found::Foreign(file) })
     }
 

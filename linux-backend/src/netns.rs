@@ -20,8 +20,9 @@ const PROC_SUPER_MAGIC: FsWord = 0x9fa0;
 /// # Errors
 /// Code 8: /proc is not there.
 pub(crate) fn own() -> Result<OwnedFd> {
-    openat(CWD, "/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| err!(NETNS, "own netns is unreadable", "/proc/thread-self/ns/net: ", Reason(errno.raw_os_error())))
+    openat(CWD, "/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+        err!(NETNS, "own netns is unreadable", "/proc/thread-self/ns/net: ", Reason(errno.raw_os_error()))
+    })
 }
 
 /// Opens a namespace; `None` if the path does not exist.
@@ -33,7 +34,9 @@ pub(crate) fn open(path: &str) -> Result<Option<OwnedFd>> {
     let fd = match opened {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        Err(errno) => return Err(err!(NETNS, "failed to open netns", "\"", path, "\": ", Reason(errno.raw_os_error()))),
+        Err(errno) => {
+            return Err(err!(NETNS, "failed to open netns", "\"", path, "\": ", Reason(errno.raw_os_error())));
+        }
     };
     let kind = fstatfs(&fd).map_or(0, |stat| stat.f_type);
     if kind != NSFS_MAGIC && kind != PROC_SUPER_MAGIC {

@@ -45,7 +45,9 @@ pub(crate) fn link(socket: &mut Socket, memory: &mut Memory, request: GetLink<'_
     let bytes = batch.finish().map_err(|_| over_send())?;
     let mut found = None;
     socket
-        .get(bytes, seq, &[ENODEV], &mut memory.receive, &mut |message| found = wire::link::Link::parse(message).as_ref().map(read_link))
+        .get(bytes, seq, &[ENODEV], &mut memory.receive, &mut |message| {
+            found = wire::link::Link::parse(message).as_ref().map(read_link)
+        })
         .map_err(|refusal| refused("look up", &"link", &refusal))?;
     Ok(found)
 }
@@ -101,7 +103,12 @@ pub(crate) fn links(socket: &mut Socket, memory: &mut Memory, each: &mut dyn FnM
 }
 
 /// The addresses of a link.
-pub(crate) fn addresses(socket: &mut Socket, memory: &mut Memory, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()> {
+pub(crate) fn addresses(
+    socket: &mut Socket,
+    memory: &mut Memory,
+    index: IfIndex,
+    each: &mut dyn FnMut(&Address),
+) -> Result<()> {
     let Memory { send, receive } = memory;
     let mut found: heapless::Vec<Address, ADDRESSES> = heapless::Vec::new();
     let mut more = false;
@@ -116,7 +123,9 @@ pub(crate) fn addresses(socket: &mut Socket, memory: &mut Memory, index: IfIndex
         &mut |message| match message {
             None => found.clear(),
             Some(message) => {
-                if let Some(address) = Addr::parse(message).filter(|a| a.index == index.0).as_ref().and_then(read_address) {
+                if let Some(address) =
+                    Addr::parse(message).filter(|a| a.index == index.0).as_ref().and_then(read_address)
+                {
                     more |= found.push(address).is_err();
                 }
             }
@@ -140,7 +149,12 @@ fn read_address(address: &Addr) -> Option<Address> {
 }
 
 /// The unicast routes out of a link.
-pub(crate) fn routes(socket: &mut Socket, memory: &mut Memory, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()> {
+pub(crate) fn routes(
+    socket: &mut Socket,
+    memory: &mut Memory,
+    index: IfIndex,
+    each: &mut dyn FnMut(&Route),
+) -> Result<()> {
     let Memory { send, receive } = memory;
     let mut found: heapless::Vec<Route, ROUTES> = heapless::Vec::new();
     let mut more = false;

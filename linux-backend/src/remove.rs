@@ -79,12 +79,15 @@ fn send_route(linux: &mut Linux<'_>, ns: Ns, batch: &[Removal<'_>], report: &mut
     let bytes = messages.finish().map_err(|_| over_send())?;
     let sent = socket.acknowledge(bytes, first, count, receive, &mut |at, outcome| {
         let Some(removal) = batch.get(at as usize) else { return };
-        report(at as usize, match outcome {
-            Err(refusal) if !route::is_gone(removal, refusal.errno) => {
-                Err(errno::kernel(removal.verb(), removal, refusal.errno, &refusal.words))
-            }
-            _ => Ok(()),
-        });
+        report(
+            at as usize,
+            match outcome {
+                Err(refusal) if !route::is_gone(removal, refusal.errno) => {
+                    Err(errno::kernel(removal.verb(), removal, refusal.errno, &refusal.words))
+                }
+                _ => Ok(()),
+            },
+        );
     });
     sent.map_err(|errno| errno::kernel("send to", &"rtnetlink", errno.raw_os_error(), ""))
 }
@@ -103,7 +106,9 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
             put!(&mut path, dir, "/", ip);
             files::remove(&path).map_err(|errno| errno::file(&"failed to release a lease", &path, errno))
         }
-        Removal::RemoveFile { path } => files::remove(path).map_err(|errno| errno::file(&"failed to remove a file", path, errno)),
+        Removal::RemoveFile { path } => {
+            files::remove(path).map_err(|errno| errno::file(&"failed to remove a file", path, errno))
+        }
         Removal::Unclaim { dir, key } => {
             files::unclaim(dir, key).map_err(|errno| errno::file(&"failed to give a port back", key, errno))
         }
@@ -112,8 +117,13 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
             filter::purge(socket, &mut memory.send, &mut memory.receive, protocol, host_port, host_ip, v6)
         }
         // Sent in batches.
-        Removal::DeleteLink { .. } | Removal::ResetLink { .. } | Removal::DeleteAddress { .. } | Removal::DeleteRoute { .. }
-        | Removal::DeleteNeighbour { .. } | Removal::Unpublish { .. } | Removal::UnpublishSource { .. }
+        Removal::DeleteLink { .. }
+        | Removal::ResetLink { .. }
+        | Removal::DeleteAddress { .. }
+        | Removal::DeleteRoute { .. }
+        | Removal::DeleteNeighbour { .. }
+        | Removal::Unpublish { .. }
+        | Removal::UnpublishSource { .. }
         | Removal::Unmasquerade { .. } => Ok(()),
     }
 }

@@ -9,7 +9,9 @@ use picocni_core::observe::{Ns, Route};
 use picocni_core::op::{Change, LinkChange, LinkId, Removal, Undo};
 
 use crate::wire::addr::{DelAddr, IFA_F_NODAD, NewAddr};
-use crate::wire::link::{BridgePort, DelLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink, SetLink, Target, VethPeer};
+use crate::wire::link::{
+    BridgePort, DelLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink, SetLink, Target, VethPeer,
+};
 use crate::wire::neigh::NeighKey;
 use crate::wire::nlmsg::{Batch, Mode};
 use crate::wire::route::{DelRoute, NewRoute, RT_TABLE_MAIN};
@@ -24,7 +26,9 @@ const EADDRNOTAVAIL: i32 = 99;
 pub(crate) fn socket_of(change: &Change<'_>) -> Option<Ns> {
     match change {
         Change::CreateVeth { .. } => Some(Ns::Host),
-        Change::SetLink { ns, undo: Undo::WithLink, .. } | Change::AddAddress { ns, .. } | Change::AddRoute { ns, .. } => Some(*ns),
+        Change::SetLink { ns, undo: Undo::WithLink, .. }
+        | Change::AddAddress { ns, .. }
+        | Change::AddRoute { ns, .. } => Some(*ns),
         Change::Announce { .. } => Some(Ns::Sandbox),
         _ => None,
     }
@@ -93,7 +97,11 @@ pub(crate) fn set_link(link: &LinkId, set: &LinkChange<'_>, batch: &mut Batch<'_
 /// Writes an address; IPv6 waits for duplicate address detection only if asked.
 pub(crate) fn add_address(index: IfIndex, cidr: Cidr, dad: bool, batch: &mut Batch<'_>, seq: u32) {
     let flags = if cidr.is_v6() && !dad { IFA_F_NODAD } else { 0 };
-    NewAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix(), flags, scope: 0 }.emit(batch, Mode::Exclusive, seq);
+    NewAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix(), flags, scope: 0 }.emit(
+        batch,
+        Mode::Exclusive,
+        seq,
+    );
 }
 
 fn table(route: &Route) -> u32 {

@@ -176,7 +176,11 @@ impl<'a, const N: usize> Pointers<'a, N> {
 }
 
 /// Replaces this process; returns only on failure.
-pub fn execve<const A: usize, const E: usize>(path: &CStr, argv: &mut Pointers<'_, A>, envp: &mut Pointers<'_, E>) -> Errno {
+pub fn execve<const A: usize, const E: usize>(
+    path: &CStr,
+    argv: &mut Pointers<'_, A>,
+    envp: &mut Pointers<'_, E>,
+) -> Errno {
     // `push` keeps a place for each null.
     if argv.list.push(core::ptr::null()).is_err() || envp.list.push(core::ptr::null()).is_err() {
         return Errno::TOOBIG;

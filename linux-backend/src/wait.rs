@@ -27,7 +27,11 @@ enum Look {
 /// Looks; if it is not ready subscribes, looks again (it may have become ready
 /// between), and from then on looks after every notification.
 fn until(
-    linux: &mut Linux<'_>, ns: Ns, group: u32, limit_ms: u32, look: &mut dyn FnMut(&mut Linux<'_>) -> Result<Look>,
+    linux: &mut Linux<'_>,
+    ns: Ns,
+    group: u32,
+    limit_ms: u32,
+    look: &mut dyn FnMut(&mut Linux<'_>) -> Result<Look>,
 ) -> Result<bool> {
     if matches!(look(linux)?, Look::Ready) {
         return Ok(true);
@@ -71,7 +75,14 @@ pub(crate) fn forwarding(linux: &mut Linux<'_>, host: IfName) -> Result<()> {
     if forwards {
         return Ok(());
     }
-    Err(err!(KERNEL, "bridge port does not forward", host, " was not forwarding after ", PORT_UP_MS, " ms (does the bridge run STP?)"))
+    Err(err!(
+        KERNEL,
+        "bridge port does not forward",
+        host,
+        " was not forwarding after ",
+        PORT_UP_MS,
+        " ms (does the bridge run STP?)"
+    ))
 }
 
 /// Waits until no IPv6 address of the link is tentative.
@@ -85,7 +96,9 @@ pub(crate) fn addresses(linux: &mut Linux<'_>, ns: Ns, index: IfIndex) -> Result
             }
         })?;
         match duplicate {
-            Some(cidr) => Err(err!(CONFLICT, "address is in use on the network", cidr, " failed duplicate address detection")),
+            Some(cidr) => {
+                Err(err!(CONFLICT, "address is in use on the network", cidr, " failed duplicate address detection"))
+            }
             None if tentative => Ok(Look::NotYet),
             None => Ok(Look::Ready),
         }

@@ -116,7 +116,11 @@ impl Keys {
 const LO_DISABLE: &str = "net/ipv6/conf/lo/disable_ipv6";
 
 fn plan_sysctls<'p>(
-    session: &mut Session<'_>, keys: &'p Keys, v6: bool, options: Options, plan: &mut Plan<'p>,
+    session: &mut Session<'_>,
+    keys: &'p Keys,
+    v6: bool,
+    options: Options,
+    plan: &mut Plan<'p>,
 ) -> Result<()> {
     let mut write = |key: &'p str, value: &'static str, undo: Undo, on_failure: OnFailure| {
         plan.change(Change::WriteSysctl { ns: Ns::Sandbox, key, value, undo, on_failure })

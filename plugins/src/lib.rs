@@ -23,13 +23,8 @@ pub mod veth;
 use picocni_core::plugin::Plugin;
 
 /// Every plugin of this program, by the name it is called by.
-pub const REGISTRY: &[&dyn Plugin] = &[
-    &bridge::Bridge,
-    &host_local::HostLocal,
-    &loopback::Loopback,
-    &portmap::Portmap,
-    &tuning::Tuning,
-];
+pub const REGISTRY: &[&dyn Plugin] =
+    &[&bridge::Bridge, &host_local::HostLocal, &loopback::Loopback, &portmap::Portmap, &tuning::Tuning];
 
 /// The plugin called `name`.
 #[must_use]

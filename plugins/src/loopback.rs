@@ -20,11 +20,21 @@ use picocni_core::session::Session;
 pub struct Loopback;
 
 const UP: LinkChange<'static> = LinkChange {
-    up: Some(true), mtu: None, mac: None, promisc: None, allmulti: None, txqlen: None, alias: None, hairpin: None,
+    up: Some(true),
+    mtu: None,
+    mac: None,
+    promisc: None,
+    allmulti: None,
+    txqlen: None,
+    alias: None,
+    hairpin: None,
 };
 
 fn lo(session: &mut Session<'_>) -> Result<Link> {
-    session.backend.link(Ns::Sandbox, &IfName::of("lo"))?.ok_or_else(|| err!(KERNEL, "no loopback interface in the sandbox"))
+    session
+        .backend
+        .link(Ns::Sandbox, &IfName::of("lo"))?
+        .ok_or_else(|| err!(KERNEL, "no loopback interface in the sandbox"))
 }
 
 impl Plugin for Loopback {

@@ -32,8 +32,11 @@ const RECORD: usize = limits::IPS * 96;
 pub fn check_backend(backend: Str<'_>) -> Result<()> {
     match backend.plain() {
         Some("" | "nftables") => Ok(()),
-        Some("iptables") => Err(err!(UNSUPPORTED, "unsupported ipMasqBackend",
-            "\"iptables\" is not served by this release; leave it out or say \"nftables\"")),
+        Some("iptables") => Err(err!(
+            UNSUPPORTED,
+            "unsupported ipMasqBackend",
+            "\"iptables\" is not served by this release; leave it out or say \"nftables\""
+        )),
         _ => Err(err!(CONFIG, "unknown ipmasq backend", "\"", backend.canonical(), "\" (nftables)")),
     }
 }
@@ -70,7 +73,12 @@ pub fn check(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -> Re
     let tag = call.owner().tag();
     for ip in &prev.ips {
         if !session.backend.is_masqueraded(ip.address.addr(), tag.as_str())? {
-            return Err(err!(CHANGED, "address is not masqueraded", ip.address.addr(), " is missing in the packet filter"));
+            return Err(err!(
+                CHANGED,
+                "address is not masqueraded",
+                ip.address.addr(),
+                " is missing in the packet filter"
+            ));
         }
     }
     Ok(())

@@ -31,12 +31,23 @@ pub(crate) const fn attachment<'a>(command: &'a str, container_id: &'a str, netn
 }
 
 /// A call of `plugin` on an attachment `eth0`.
-pub(crate) const fn step<'a>(plugin: &'static dyn Plugin, command: &'a str, container: &'a str, netns: &'a str, config: &'a str) -> Step<'a> {
+pub(crate) const fn step<'a>(
+    plugin: &'static dyn Plugin,
+    command: &'a str,
+    container: &'a str,
+    netns: &'a str,
+    config: &'a str,
+) -> Step<'a> {
     Step { plugin, env: attachment(command, container, netns), config: config.as_bytes() }
 }
 
 /// Fails every operation of `step` in turn; gives how many there were.
-pub(crate) fn prove(build: &(dyn Fn(&mut SimBackend) + Sync), before: &[Step<'_>], step: Step<'_>, observations: bool) -> usize {
+pub(crate) fn prove(
+    build: &(dyn Fn(&mut SimBackend) + Sync),
+    before: &[Step<'_>],
+    step: Step<'_>,
+    observations: bool,
+) -> usize {
     on_large_stack(|| {
         let mut sim = Box::new(SimBackend::new());
         let (mut work, mut memory) = (Box::new(Workspace::new()), Box::new(CallMemory::new()));
@@ -48,7 +59,12 @@ pub(crate) fn prove(build: &(dyn Fn(&mut SimBackend) + Sync), before: &[Step<'_>
         };
         let case = Case { registry: crate::REGISTRY, build: &build, before, step, observations };
         let mut bench = Bench {
-            sim: &mut sim, work: &mut work, memory: &mut memory, out: &mut out, reference: &mut reference, state: &mut state,
+            sim: &mut sim,
+            work: &mut work,
+            memory: &mut memory,
+            out: &mut out,
+            reference: &mut reference,
+            state: &mut state,
         };
         rollback(&case, &mut bench).unwrap_or_else(|broken| panic!("{broken:#?}"))
     })

@@ -84,32 +84,60 @@ pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>)
             // Only the container end is looked up: a get waits for the kernel's
             // link lock, and all of the host end is what was asked for.
             let container = session.backend.link(Ns::Sandbox, &owner.ifname)?;
-            let container = container.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", owner.ifname))?;
+            let container =
+                container.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", owner.ifname))?;
             return Ok(Pair { host, host_mac, container });
         };
         if error.errno() != EEXIST || error.code() != Code::KERNEL {
             return Err(error);
         }
         if session.backend.link(Ns::Sandbox, &owner.ifname)?.is_some() {
-            return Err(err!(CONFLICT, "container interface exists already",
-                "\"", owner.ifname, "\" in ", call.env.netns, "; DEL it before another ADD"));
+            return Err(err!(
+                CONFLICT,
+                "container interface exists already",
+                "\"",
+                owner.ifname,
+                "\" in ",
+                call.env.netns,
+                "; DEL it before another ADD"
+            ));
         }
     }
-    Err(err!(CONFLICT, "host interface names are taken", host_name(&owner, 0), " and its ",
-        limits::VETH_CANDIDATES, " candidates belong to others"))
+    Err(err!(
+        CONFLICT,
+        "host interface names are taken",
+        host_name(&owner, 0),
+        " and its ",
+        limits::VETH_CANDIDATES,
+        " candidates belong to others"
+    ))
 }
 
 fn try_name(
-    call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>, host: IfName, host_mac: Mac, peer_mac: Mac,
+    call: &Call<'_>,
+    session: &mut Session<'_>,
+    request: &Request<'_>,
+    host: IfName,
+    host_mac: Mac,
+    peer_mac: Mac,
 ) -> Result<()> {
     let key = crate::interface::host_key("ipv6", &host, "accept_ra")?;
     let mut plan = Plan::new();
     plan.change(Change::CreateVeth {
-        host, host_mac, peer: call.env.ifname, peer_mac, mtu: request.mtu, master: request.master,
+        host,
+        host_mac,
+        peer: call.env.ifname,
+        peer_mac,
+        mtu: request.mtu,
+        master: request.master,
     })?;
     // CVE-2020-10749: before the link is up, or a pod may be the host's router.
     plan.change(Change::WriteSysctl {
-        ns: Ns::Host, key: &key, value: "0", undo: Undo::WithLink, on_failure: OnFailure::Ignore,
+        ns: Ns::Host,
+        key: &key,
+        value: "0",
+        undo: Undo::WithLink,
+        on_failure: OnFailure::Ignore,
     })?;
     let set = LinkChange {
         up: Some(true),

@@ -51,20 +51,10 @@ impl<const N: usize> Program<N> {
     /// [`Unsupported`] with the place: syntax outside what this module
     /// understands, or a line that needs more than `N` states.
     pub fn compile(line: &str) -> Result<Self, Unsupported> {
-        let top = Group {
-            start: 0,
-            alternative: 0,
-            column: 0,
-        };
+        let top = Group { start: 0, alternative: 0, column: 0 };
         let mut compiler = Compiler {
-            reader: Reader {
-                rest: line.as_bytes(),
-                column: 1,
-            },
-            program: Self {
-                steps: heapless::Vec::new(),
-                classes: heapless::Vec::new(),
-            },
+            reader: Reader { rest: line.as_bytes(), column: 1 },
+            program: Self { steps: heapless::Vec::new(), classes: heapless::Vec::new() },
             groups: heapless::Vec::new(),
             group: top,
             atom: None,
@@ -73,10 +63,7 @@ impl<const N: usize> Program<N> {
             compiler.piece(byte)?;
         }
         if !compiler.groups.is_empty() {
-            return Err(Unsupported {
-                column: compiler.group.column,
-                what: "missing )",
-            });
+            return Err(Unsupported { column: compiler.group.column, what: "missing )" });
         }
         compiler.end_alternatives()?;
         Ok(compiler.program)
@@ -113,11 +100,7 @@ impl<const N: usize> Compiler<'_, N> {
 
     fn push(&mut self, step: Step) -> Result<(), Unsupported> {
         let full = self.program.steps.push(step).is_err();
-        if full {
-            self.reader.error_before("expression needs too many states")
-        } else {
-            Ok(())
-        }
+        if full { self.reader.error_before("expression needs too many states") } else { Ok(()) }
     }
 
     /// Puts a step before the steps from `at` on. Those stay together, and
@@ -136,10 +119,7 @@ impl<const N: usize> Compiler<'_, N> {
             (Ok(from), Ok(to)) => to.checked_sub(from),
             _ => None,
         };
-        distance.map_or_else(
-            || self.reader.error_before("expression needs too many states"),
-            Ok,
-        )
+        distance.map_or_else(|| self.reader.error_before("expression needs too many states"), Ok)
     }
 
     fn atom(&mut self, step: Step) -> Result<(), Unsupported> {
@@ -160,22 +140,13 @@ impl<const N: usize> Compiler<'_, N> {
     fn open(&mut self) -> Result<(), Unsupported> {
         let column = self.reader.column.saturating_sub(1);
         if self.reader.take_if(b'?') && !self.reader.take_if(b':') {
-            return self
-                .reader
-                .error("flags and named groups are not supported");
+            return self.reader.error("flags and named groups are not supported");
         }
         if self.groups.push(self.group).is_err() {
-            return Err(Unsupported {
-                column,
-                what: "too many groups inside each other",
-            });
+            return Err(Unsupported { column, what: "too many groups inside each other" });
         }
         let start = self.program.steps.len();
-        self.group = Group {
-            start,
-            alternative: start,
-            column,
-        };
+        self.group = Group { start, alternative: start, column };
         self.atom = None;
         Ok(())
     }
@@ -229,11 +200,7 @@ impl<const N: usize> Compiler<'_, N> {
         let Some(least) = self.reader.number()? else {
             return self.reader.error_before(BAD);
         };
-        let most = if self.reader.take_if(b',') {
-            self.reader.number()?
-        } else {
-            Some(least)
-        };
+        let most = if self.reader.take_if(b',') { self.reader.number()? } else { Some(least) };
         if !self.reader.take_if(b'}') {
             return self.reader.error(BAD);
         }
@@ -260,10 +227,7 @@ impl<const N: usize> Compiler<'_, N> {
                     self.copy(start, size)?;
                 }
                 if least == 0 {
-                    self.insert(
-                        start,
-                        Step::Split(self.distance(0, size.saturating_add(1))?),
-                    )?;
+                    self.insert(start, Step::Split(self.distance(0, size.saturating_add(1))?))?;
                 }
                 for _ in least.max(1)..most {
                     self.optional_copy(start, size, least == 0)?;
@@ -302,13 +266,6 @@ impl<const N: usize> Compiler<'_, N> {
     /// before it.
     fn optional_copy(&mut self, start: usize, size: usize, moved: bool) -> Result<(), Unsupported> {
         self.push(Step::Split(self.distance(0, size.saturating_add(1))?))?;
-        self.copy(
-            if moved {
-                start.saturating_add(1)
-            } else {
-                start
-            },
-            size,
-        )
+        self.copy(if moved { start.saturating_add(1) } else { start }, size)
     }
 }

@@ -10,10 +10,7 @@ struct States<const N: usize> {
 
 impl<const N: usize> States<N> {
     const fn new() -> Self {
-        Self {
-            seen: [false; N],
-            list: heapless::Vec::new(),
-        }
+        Self { seen: [false; N], list: heapless::Vec::new() }
     }
 
     fn clear(&mut self) {
@@ -73,10 +70,7 @@ impl<const N: usize> Program<N> {
         let mut now = States::<N>::new();
         let mut after = States::<N>::new();
         let mut rest = text.chars();
-        let mut here = Here {
-            previous: None,
-            next: rest.next(),
-        };
+        let mut here = Here { previous: None, next: rest.next() };
         loop {
             // Unanchored: a match may begin at every place.
             if self.start(&mut now) || self.advance(&mut now, &mut after, &here) {
@@ -85,10 +79,7 @@ impl<const N: usize> Program<N> {
             if here.next.is_none() {
                 return false;
             }
-            here = Here {
-                previous: here.next,
-                next: rest.next(),
-            };
+            here = Here { previous: here.next, next: rest.next() };
             core::mem::swap(&mut now, &mut after);
             after.clear();
         }

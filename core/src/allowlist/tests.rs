@@ -99,35 +99,21 @@ fn what_is_not_understood_is_refused_at_its_place() {
         ("x{2}{3}", 5),
         ("[a-\\d]", 5),
     ] {
-        assert_eq!(
-            refused(pattern).0,
-            column,
-            "{pattern}: {}",
-            refused(pattern).1
-        );
+        assert_eq!(refused(pattern).0, column, "{pattern}: {}", refused(pattern).1);
     }
 }
 
 #[test]
 fn limits_are_errors() {
     assert_eq!(refused("a{513}").1, "expression needs too many states");
-    assert!(matches(
-        "^a{510}$",
-        core::str::from_utf8(&[b'a'; 510]).unwrap()
-    ));
+    assert!(matches("^a{510}$", core::str::from_utf8(&[b'a'; 510]).unwrap()));
     assert!(Program::<4>::compile("abcd").unwrap().is_match("abcd"));
     assert!(Program::<4>::compile("abcde").is_err());
     assert!(Program::<4>::compile("a|bc").is_err());
     // Repetitions inside repetitions would need 10^9 states.
-    assert_eq!(
-        refused("((a{1000}){1000}){1000}").1,
-        "expression needs too many states"
-    );
+    assert_eq!(refused("((a{1000}){1000}){1000}").1, "expression needs too many states");
     let open = core::str::from_utf8(&[b'('; MAX_GROUP_DEPTH + 1]).unwrap();
-    assert_eq!(
-        refused(open),
-        (MAX_GROUP_DEPTH + 1, "too many groups inside each other")
-    );
+    assert_eq!(refused(open), (MAX_GROUP_DEPTH + 1, "too many groups inside each other"));
     let full = "[ab][ac][ad][ae][af][ag][ah][ai][aj][ak][al][am][an][ao][ap][aq][ab]";
     assert!(Program::<512>::compile(full).is_ok());
     let over = "[ab][ac][ad][ae][af][ag][ah][ai][aj][ak][al][am][an][ao][ap][aq][ar]";
@@ -140,11 +126,7 @@ fn files() {
     assert_eq!(check(file, "net.ipv4.conf.all"), Ok(true));
     assert_eq!(check(file, "net.core.somaxconn"), Ok(true));
     // No match before the line that cannot be read: refused, with its place.
-    let error = LineError {
-        line: 5,
-        column: 7,
-        what: "missing )",
-    };
+    let error = LineError { line: 5, column: 7, what: "missing )" };
     assert_eq!(check(file, "kernel.hostname"), Err(error));
     assert_eq!(validate(file), Err(error));
     let mut text = heapless::String::<64>::new();

@@ -42,9 +42,7 @@ pub fn release(words: &mut [u64], n: usize) -> bool {
 /// it is never handed out.
 #[must_use]
 pub fn is_taken(words: &[u64], n: usize) -> bool {
-    words
-        .get(n / WORD_BITS)
-        .is_none_or(|word| word & bit(n) != 0)
+    words.get(n / WORD_BITS).is_none_or(|word| word & bit(n) != 0)
 }
 
 /// The first free bit at `from` or after it and below `len`.

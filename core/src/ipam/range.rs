@@ -123,10 +123,7 @@ impl Range {
         let host_mask = family.host_mask(prefix);
         let network = number & !host_mask;
         if network != number {
-            return Err(RangeError::HostBits {
-                network: from_number(family, network),
-                prefix,
-            });
+            return Err(RangeError::HostBits { network: from_number(family, network), prefix });
         }
         // A prefix of at most width - 2 leaves room for both additions below.
         let next = network.wrapping_add(1);
@@ -141,11 +138,7 @@ impl Range {
                     // The families may differ: then the end is refused below.
                     given_end.is_none_or(|(f, end)| f != family || *n <= end)
                 });
-                ok.ok_or(RangeError::StartOutside {
-                    start,
-                    network: shown,
-                    prefix,
-                })?
+                ok.ok_or(RangeError::StartOutside { start, network: shown, prefix })?
             }
         };
         let end = match spec.end {
@@ -155,29 +148,13 @@ impl Range {
             },
             Some(end) => inside(family, network, last, to_number(end))
                 .filter(|n| *n >= start)
-                .ok_or(RangeError::EndOutside {
-                    end,
-                    network: shown,
-                    prefix,
-                })?,
+                .ok_or(RangeError::EndOutside { end, network: shown, prefix })?,
         };
         if start > end {
-            return Err(RangeError::StartAfterEnd {
-                start: from_number(family, start),
-                end: from_number(family, end),
-            });
+            return Err(RangeError::StartAfterEnd { start: from_number(family, start), end: from_number(family, end) });
         }
-        let gateway = spec
-            .gateway
-            .map_or_else(|| from_number(family, next), |g| g.to_canonical());
-        Ok(Self {
-            family,
-            network,
-            prefix,
-            start,
-            end,
-            gateway,
-        })
+        let gateway = spec.gateway.map_or_else(|| from_number(family, next), |g| g.to_canonical());
+        Ok(Self { family, network, prefix, start, end, gateway })
     }
 
     /// The family of every address of the range.
@@ -244,8 +221,7 @@ impl Range {
 
     /// Distance of an address from the start, if it is in the range.
     pub(super) fn offset(&self, address: IpAddr) -> Option<u128> {
-        inside(self.family, self.start, self.end, to_number(address))
-            .map(|number| number.wrapping_sub(self.start))
+        inside(self.family, self.start, self.end, to_number(address)).map(|number| number.wrapping_sub(self.start))
     }
 
     /// The address at a distance from the start, if it is in the range.
@@ -272,15 +248,25 @@ impl Put for RangeError {
     fn put(&self, out: &mut dyn Sink) {
         match *self {
             Self::SubnetMissing => put!(out, "subnet is required"),
-            Self::TooSmall { address, prefix } => put!(out, "Network ", address, "/", prefix, " too small to allocate from"),
+            Self::TooSmall { address, prefix } => {
+                put!(out, "Network ", address, "/", prefix, " too small to allocate from")
+            }
             Self::FamilyMismatch => put!(out, "IPNet IP and Mask version mismatch"),
             Self::HostBits { network, prefix } => {
-                put!(out, "Network has host bits set. For a subnet mask of length ", prefix, " the network address is ", network);
+                put!(
+                    out,
+                    "Network has host bits set. For a subnet mask of length ",
+                    prefix,
+                    " the network address is ",
+                    network
+                );
             }
             Self::StartOutside { start, network, prefix } => {
                 put!(out, "RangeStart ", start, " not in network ", network, "/", prefix);
             }
-            Self::EndOutside { end, network, prefix } => put!(out, "RangeEnd ", end, " not in network ", network, "/", prefix),
+            Self::EndOutside { end, network, prefix } => {
+                put!(out, "RangeEnd ", end, " not in network ", network, "/", prefix)
+            }
             Self::StartAfterEnd { start, end } => put!(out, "RangeStart ", start, " is after the range's end ", end),
             Self::EmptySet => put!(out, "empty range set"),
             Self::MixedFamilies => put!(out, "mixed address families"),

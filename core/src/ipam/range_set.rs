@@ -62,16 +62,11 @@ impl<'r> RangeSet<'r> {
         for (index, a) in ranges.iter().enumerate() {
             for b in ranges.iter().skip(index.saturating_add(1)) {
                 if a.overlaps(b) {
-                    return Err(RangeError::Overlap {
-                        first: (a.start(), a.end()),
-                        second: (b.start(), b.end()),
-                    });
+                    return Err(RangeError::Overlap { first: (a.start(), a.end()), second: (b.start(), b.end()) });
                 }
             }
         }
-        let len = ranges
-            .iter()
-            .fold(0u128, |sum, r| sum.saturating_add(r.len()));
+        let len = ranges.iter().fold(0u128, |sum, r| sum.saturating_add(r.len()));
         Ok(Self { ranges, len })
     }
 
@@ -142,9 +137,7 @@ impl<'r> RangeSet<'r> {
         self.ranges.iter().filter_map(move |range| {
             let start = base;
             base = base.saturating_add(range.len());
-            range
-                .offset(range.gateway())
-                .map(|offset| start.saturating_add(offset))
+            range.offset(range.gateway()).map(|offset| start.saturating_add(offset))
         })
     }
 
@@ -162,11 +155,7 @@ impl<'r> RangeSet<'r> {
     /// `last` across all ranges round to `last` itself, gateways left out.
     #[must_use]
     pub fn round_robin(&self, last: Option<IpAddr>) -> RoundRobin<'r> {
-        RoundRobin {
-            set: *self,
-            origin: self.resume(last),
-            done: 0,
-        }
+        RoundRobin { set: *self, origin: self.resume(last), done: 0 }
     }
 
     /// The address of a request, if this set may hand it out. Whether it is
@@ -189,20 +178,14 @@ impl<'r> RangeSet<'r> {
     /// Whether the two sets share an address.
     #[must_use]
     pub fn overlaps(&self, other: &RangeSet<'_>) -> bool {
-        self.ranges
-            .iter()
-            .any(|a| other.ranges.iter().any(|b| a.overlaps(b)))
+        self.ranges.iter().any(|a| other.ranges.iter().any(|b| a.overlaps(b)))
     }
 
     /// The position `distance` after `origin`, going round at the end. Both
     /// must be below [`RangeSet::len`].
     pub(super) const fn ahead(&self, origin: u128, distance: u128) -> u128 {
         let before_end = self.len.wrapping_sub(origin);
-        if distance < before_end {
-            origin.wrapping_add(distance)
-        } else {
-            distance.wrapping_sub(before_end)
-        }
+        if distance < before_end { origin.wrapping_add(distance) } else { distance.wrapping_sub(before_end) }
     }
 
     /// The reverse of [`RangeSet::ahead`]: the distance from `origin` to a position.
@@ -288,7 +271,9 @@ impl Put for AllocationError<'_> {
         match self {
             Self::NotInSet(address, set) => put!(out, *address, " not in range set ", *set),
             Self::IsGateway(address) => put!(out, "requested ip ", *address, " is subnet's gateway"),
-            Self::NotAvailable(address, set) => put!(out, "requested IP address ", *address, " is not available in range set ", *set),
+            Self::NotAvailable(address, set) => {
+                put!(out, "requested IP address ", *address, " is not available in range set ", *set)
+            }
             Self::Exhausted(set) => put!(out, "no IP addresses available in range set: ", *set),
         }
     }

@@ -53,12 +53,7 @@ impl<'r, 'm> Search<'r, 'm> {
         if words.is_empty() {
             return None;
         }
-        let mut search = Self {
-            set,
-            words,
-            origin: set.resume(last),
-            base: 0,
-        };
+        let mut search = Self { set, words, origin: set.resume(last), base: 0 };
         search.clear();
         Some(search)
     }

@@ -60,10 +60,7 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Text(text) => f.write_str(text),
-            Self::Int {
-                min: i64::MIN,
-                max: i64::MAX,
-            } => f.write_str("an integer"),
+            Self::Int { min: i64::MIN, max: i64::MAX } => f.write_str("an integer"),
             Self::Int { min, max } => write!(f, "an integer {min}..{max}"),
             Self::Uint { min, max } => write!(f, "an integer {min}..{max}"),
         }
@@ -104,14 +101,7 @@ impl JsonError {
                 column = column.saturating_add(1);
             }
         }
-        Self {
-            offset: fault.offset,
-            line,
-            column,
-            kind: fault.kind,
-            expected: fault.expected,
-            key: fault.key,
-        }
+        Self { offset: fault.offset, line, column, kind: fault.kind, expected: fault.expected, key: fault.key }
     }
 }
 

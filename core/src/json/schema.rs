@@ -21,10 +21,7 @@ impl Limit {
     }
 
     pub(super) fn error(&self) -> ErrorKind {
-        ErrorKind::Limit {
-            name: self.name,
-            max: self.max,
-        }
+        ErrorKind::Limit { name: self.name, max: self.max }
     }
 }
 
@@ -81,20 +78,11 @@ impl defmt::Format for Kind {
 
 impl Kind {
     /// Any `i64`.
-    pub const I64: Self = Self::Int {
-        min: i64::MIN,
-        max: i64::MAX,
-    };
+    pub const I64: Self = Self::Int { min: i64::MIN, max: i64::MAX };
     /// Any `u64`.
-    pub const U64: Self = Self::Uint {
-        min: 0,
-        max: u64::MAX,
-    };
+    pub const U64: Self = Self::Uint { min: 0, max: u64::MAX };
     /// Any `u32`.
-    pub const U32: Self = Self::Uint {
-        min: 0,
-        max: u32::MAX as u64,
-    };
+    pub const U32: Self = Self::Uint { min: 0, max: u32::MAX as u64 };
 
     /// Without [`Kind::Spanned`] around it.
     pub(super) fn inner(self) -> Self {
@@ -122,10 +110,7 @@ impl Kind {
     /// Whether `null` takes away an earlier value of the same key, as it does in
     /// Go for slices, maps and interfaces, and does not for scalars and structs.
     pub(super) fn null_clears(self) -> bool {
-        matches!(
-            self,
-            Self::Array(..) | Self::Map(..) | Self::Any | Self::Raw
-        )
+        matches!(self, Self::Array(..) | Self::Map(..) | Self::Any | Self::Raw)
     }
 
     /// The words for an error.

@@ -12,9 +12,9 @@ use crate::json::raw::rewrite_object;
 use crate::json::{self, Str, Writer};
 use crate::limits;
 use crate::put;
-use crate::text::{Put, Sink};
 use crate::result::decode;
 use crate::session::Buffers;
+use crate::text::{Put, Sink};
 use crate::version::{Command, Version};
 
 impl Chain<'_, '_> {
@@ -60,7 +60,8 @@ impl Chain<'_, '_> {
             Command::Version => "version",
         };
         let name = self.network.name;
-        let parts: [&dyn Put; 7] = [&"plugin type=\"", &plugin.kind, &"\" name=\"", &name, &"\" failed (", &word, &"): "];
+        let parts: [&dyn Put; 7] =
+            [&"plugin type=\"", &plugin.kind, &"\" name=\"", &name, &"\" failed (", &word, &"): "];
         let mut named = Error::of(error.code(), &"plugin failed", &parts).with_errno(error.errno());
         let Buffers { foreign_error, foreign_text, .. } = self.session.work();
         match decode::error_object(foreign_error, foreign_text) {

@@ -104,9 +104,13 @@ impl Chain<'_, '_> {
             let stale = info.attachment(self.attachment);
             failures.note(self.del_cached(&stale, &path, &content, calls).map_err(|error| {
                 let details = error.details();
-                error
-                    .as_phrase(&"failed to delete stale attachment")
-                    .with_details(&[&stale.container_id, &" ", &stale.ifname, &": ", &details])
+                error.as_phrase(&"failed to delete stale attachment").with_details(&[
+                    &stale.container_id,
+                    &" ",
+                    &stale.ifname,
+                    &": ",
+                    &details,
+                ])
             }));
         }
         if self.network.is_at_least((1, 1, 0))? {

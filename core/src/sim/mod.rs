@@ -115,7 +115,9 @@ impl Batch {
     pub const fn of(change: &Change<'_>) -> Self {
         match change {
             Change::CreateVeth { .. } => Batch::Rtnetlink(Ns::Host),
-            Change::SetLink { ns, .. } | Change::AddAddress { ns, .. } | Change::AddRoute { ns, .. } => Batch::Rtnetlink(*ns),
+            Change::SetLink { ns, .. } | Change::AddAddress { ns, .. } | Change::AddRoute { ns, .. } => {
+                Batch::Rtnetlink(*ns)
+            }
             Change::Publish { .. } | Change::PublishSource { .. } | Change::Masquerade { .. } => Batch::Nfnetlink,
             _ => Batch::Single,
         }

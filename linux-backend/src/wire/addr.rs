@@ -83,13 +83,7 @@ impl NewAddr {
         let family = family_of(self.address);
         // Flags that do not fit the header go into IFA_FLAGS, which then wins.
         let flags = u8::try_from(self.flags);
-        batch.put_header(&ifaddrmsg(
-            family,
-            self.prefix,
-            flags.unwrap_or(0),
-            self.scope,
-            self.index,
-        ));
+        batch.put_header(&ifaddrmsg(family, self.prefix, flags.unwrap_or(0), self.scope, self.index));
         batch.attr_ip(IFA_LOCAL, self.address);
         batch.attr_ip(IFA_ADDRESS, self.address);
         if let Some(broadcast) = broadcast_of(self.address, self.prefix) {

@@ -36,10 +36,7 @@ impl<'a> Attrs<'a> {
     /// Reads `bytes`, which start with the first attribute's header.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            malformed: false,
-        }
+        Self { rest: bytes, malformed: false }
     }
 
     /// The payload of the first attribute of this kind among those not yet
@@ -179,11 +176,7 @@ pub fn text_of<const N: usize>(payload: &[u8]) -> Option<heapless::String<N>> {
     }
     let mut out = heapless::String::new();
     for b in bytes {
-        let c = if b.is_ascii_graphic() || *b == b' ' {
-            char::from(*b)
-        } else {
-            '?'
-        };
+        let c = if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '?' };
         out.push(c).ok()?;
     }
     Some(out)
@@ -261,14 +254,7 @@ mod tests {
 
     #[test]
     fn addresses() {
-        assert_eq!(
-            ip_of(&[10, 0, 0, 1]),
-            Some(
-                "10.0.0.1"
-                    .parse()
-                    .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
-            )
-        );
+        assert_eq!(ip_of(&[10, 0, 0, 1]), Some("10.0.0.1".parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))));
         assert!(ip_of(&[0; 16]).is_some_and(|a| a.is_ipv6()));
         assert_eq!(ip_of(&[0; 5]), None);
         assert_eq!(ip_of(&[]), None);

@@ -113,10 +113,7 @@ impl Entry {
     pub fn redirected_to(&self, target: SocketAddr) -> bool {
         self.status & ct_status::DST_NAT != 0
             && self.reply.src == target.ip()
-            && self
-                .reply
-                .ports
-                .is_some_and(|(src, _)| src == target.port())
+            && self.reply.ports.is_some_and(|(src, _)| src == target.port())
     }
 }
 
@@ -206,14 +203,8 @@ fn parse_tuple(attrs: Attrs<'_>) -> Option<Tuple> {
     let src = proto.find(SRC_PORT).and_then(be16_of);
     let dst = proto.find(DST_PORT).and_then(be16_of);
     Some(Tuple {
-        src: ip
-            .find(V4_SRC)
-            .or_else(|| ip.find(V6_SRC))
-            .and_then(ip_of)?,
-        dst: ip
-            .find(V4_DST)
-            .or_else(|| ip.find(V6_DST))
-            .and_then(ip_of)?,
+        src: ip.find(V4_SRC).or_else(|| ip.find(V6_SRC)).and_then(ip_of)?,
+        dst: ip.find(V4_DST).or_else(|| ip.find(V6_DST)).and_then(ip_of)?,
         protocol: proto.find(PROTO_NUM).and_then(u8_of)?,
         ports: src.zip(dst),
     })
@@ -229,12 +220,7 @@ fn put_ip(batch: &mut Batch<'_>, v4: u16, v6: u16, addr: IpAddr) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
     use super::*;
     use crate::wire::nlmsg::Messages;
     extern crate std;
@@ -252,10 +238,7 @@ mod tests {
         0000001b";
 
     fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u8> = hex
-            .bytes()
-            .filter_map(|b| u8::try_from(char::from(b).to_digit(16)?).ok())
-            .collect();
+        let digits: Vec<u8> = hex.bytes().filter_map(|b| u8::try_from(char::from(b).to_digit(16)?).ok()).collect();
         digits.chunks(2).map(|d| d[0] * 16 + d[1]).collect()
     }
 
@@ -291,67 +274,26 @@ mod tests {
         // The attributes after CTA_ID are not needed.
         let needed = message.payload.len() - 16;
         for n in 0..message.payload.len() {
-            let cut = Message {
-                payload: &message.payload[..n],
-                ..message
-            };
+            let cut = Message { payload: &message.payload[..n], ..message };
             assert_eq!(parse(&cut).is_some(), n >= needed, "{n} bytes");
         }
     }
 
     #[test]
     fn filter_is_checked_again() {
-        let filter = Filter {
-            family: Family::Ipv4,
-            protocol: 17,
-            dst_port: 8053,
-            dst: None,
-        };
+        let filter = Filter { family: Family::Ipv4, protocol: 17, dst_port: 8053, dst: None };
         let e = entry();
         let dst = |a: &str| Some(a.parse().unwrap());
         assert!(filter.matches(&e));
-        assert!(
-            Filter {
-                dst: dst("192.0.2.1"),
-                ..filter
-            }
-            .matches(&e)
-        );
-        assert!(
-            !Filter {
-                dst: dst("192.0.2.2"),
-                ..filter
-            }
-            .matches(&e)
-        );
-        assert!(
-            !Filter {
-                protocol: 6,
-                ..filter
-            }
-            .matches(&e)
-        );
-        assert!(
-            !Filter {
-                dst_port: 50694,
-                ..filter
-            }
-            .matches(&e)
-        );
-        assert!(
-            !Filter {
-                family: Family::Ipv6,
-                ..filter
-            }
-            .matches(&e)
-        );
+        assert!(Filter { dst: dst("192.0.2.1"), ..filter }.matches(&e));
+        assert!(!Filter { dst: dst("192.0.2.2"), ..filter }.matches(&e));
+        assert!(!Filter { protocol: 6, ..filter }.matches(&e));
+        assert!(!Filter { dst_port: 50694, ..filter }.matches(&e));
+        assert!(!Filter { family: Family::Ipv6, ..filter }.matches(&e));
         assert!(e.redirected_to("10.88.0.5:53".parse().unwrap()));
         assert!(!e.redirected_to("10.88.0.5:54".parse().unwrap()));
         assert!(!e.redirected_to("10.88.0.6:53".parse().unwrap()));
-        let plain = Entry {
-            status: e.status & !ct_status::DST_NAT,
-            ..e
-        };
+        let plain = Entry { status: e.status & !ct_status::DST_NAT, ..e };
         assert!(!plain.redirected_to("10.88.0.5:53".parse().unwrap()));
     }
 
@@ -365,32 +307,21 @@ mod tests {
     #[test]
     fn requests_hold_the_tuple() {
         // Accepted by a 6.18 kernel, which answered with the entries asked for.
-        let filter = Filter {
-            family: Family::Ipv4,
-            protocol: 17,
-            dst_port: 8053,
-            dst: Some("192.0.2.1".parse().unwrap()),
-        };
+        let filter =
+            Filter { family: Family::Ipv4, protocol: 17, dst_port: 8053, dst: Some("192.0.2.1".parse().unwrap()) };
         let want = "44000000 0101 0103 07000000 00000000 02000000\
             24000180 0c000180 08000200c0000201\
             14000280 0500010011000000 060003001f750000\
             0c001980 080001002a000000";
         assert_eq!(sent(|b| dump(b, 7, &filter)), bytes(want));
 
-        let v6 = Filter {
-            family: Family::Ipv6,
-            dst: Some("fd00::1".parse().unwrap()),
-            ..filter
-        };
+        let v6 = Filter { family: Family::Ipv6, dst: Some("fd00::1".parse().unwrap()), ..filter };
         let want = "38000000 0101 0103 07000000 00000000 0a000000\
             18000180 14000280 0500010011000000 060003001f750000\
             0c001980 0800010028000000";
         assert_eq!(sent(|b| dump(b, 7, &v6)), bytes(want));
 
-        let zoned = Entry {
-            zone: Some(5),
-            ..entry()
-        };
+        let zoned = Entry { zone: Some(5), ..entry() };
         let want = "58000000 0201 0500 07000000 00000000 02000000\
             34000180 14000180 080001000a580005 08000200c0000201\
             1c000280 0500010011000000 06000200c6060000 060003001f750000\

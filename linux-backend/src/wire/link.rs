@@ -160,11 +160,7 @@ impl<'a> SetLink<'a> {
     #[must_use]
     pub const fn flag(mut self, bits: u32, on: bool) -> Self {
         self.change |= bits;
-        self.flags = if on {
-            self.flags | bits
-        } else {
-            self.flags & !bits
-        };
+        self.flags = if on { self.flags | bits } else { self.flags & !bits };
         self
     }
 
@@ -202,10 +198,7 @@ impl BridgePort {
         let info = batch.nest_begin(IFLA_LINKINFO);
         put_kind(batch, IFLA_INFO_SLAVE_KIND, "bridge");
         let data = batch.nest_begin(IFLA_INFO_SLAVE_DATA);
-        for (kind, value) in [
-            (IFLA_BRPORT_MODE, self.hairpin),
-            (IFLA_BRPORT_ISOLATED, self.isolated),
-        ] {
+        for (kind, value) in [(IFLA_BRPORT_MODE, self.hairpin), (IFLA_BRPORT_ISOLATED, self.isolated)] {
             if let Some(on) = value {
                 batch.attr_u8(kind, on.into());
             }
@@ -229,11 +222,7 @@ pub enum DelLink<'a> {
 impl DelLink<'_> {
     /// Writes the request.
     pub fn emit(&self, batch: &mut Batch<'_>, seq: u32) {
-        let index = if let Self::Index(index) = *self {
-            index
-        } else {
-            0
-        };
+        let index = if let Self::Index(index) = *self { index } else { 0 };
         batch.begin(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, seq);
         batch.put_header(&ifinfomsg(index, 0, 0));
         match *self {
@@ -258,11 +247,7 @@ pub enum GetLink<'a> {
 impl GetLink<'_> {
     /// Writes the request.
     pub fn emit(&self, batch: &mut Batch<'_>, seq: u32) {
-        let index = if let Self::Index(index) = *self {
-            index
-        } else {
-            0
-        };
+        let index = if let Self::Index(index) = *self { index } else { 0 };
         batch.begin(RTM_GETLINK, NLM_F_REQUEST, seq);
         batch.put_header(&ifinfomsg(index, 0, 0));
         batch.attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);

@@ -108,11 +108,7 @@ impl<'t, 'b> Transaction<'t, 'b> {
             batch.attr_be32(BATCH_GENID, generation);
         }
         batch.end();
-        Self {
-            batch,
-            first: seq,
-            last: seq,
-        }
+        Self { batch, first: seq, last: seq }
     }
 
     /// Starts the next nftables message and returns its sequence number. The
@@ -120,14 +116,7 @@ impl<'t, 'b> Transaction<'t, 'b> {
     pub fn message(&mut self, msg: u8, family: Family, flags: u16) -> u32 {
         self.last = self.last.wrapping_add(1);
         let flags = flags | NLM_F_ACK;
-        begin(
-            self.batch,
-            NFNL_SUBSYS_NFTABLES,
-            msg,
-            family,
-            flags,
-            self.last,
-        );
+        begin(self.batch, NFNL_SUBSYS_NFTABLES, msg, family, flags, self.last);
         self.last
     }
 
@@ -148,16 +137,10 @@ impl<'t, 'b> Transaction<'t, 'b> {
     /// The closing message takes a sequence number too, so the next free one
     /// is `last_seq() + 2`.
     pub fn commit(self) -> Answers {
-        self.batch
-            .begin(BATCH_END, NLM_F_REQUEST, self.last.wrapping_add(1));
+        self.batch.begin(BATCH_END, NLM_F_REQUEST, self.last.wrapping_add(1));
         self.batch.put_header(&[0, 0, 0, NFNL_SUBSYS_NFTABLES]);
         self.batch.end();
-        Answers {
-            first: self.first,
-            last: self.last,
-            complete: false,
-            failure: None,
-        }
+        Answers { first: self.first, last: self.last, complete: false, failure: None }
     }
 }
 
@@ -198,10 +181,7 @@ impl Answers {
             return self.complete;
         }
         if ack.errno != 0 && self.failure.is_none() {
-            self.failure = Some(Failure {
-                seq: ack.seq,
-                errno: ack.errno,
-            });
+            self.failure = Some(Failure { seq: ack.seq, errno: ack.errno });
         }
         self.complete |= ack.seq == self.last || (ack.seq == self.first && ack.errno != 0);
         self.complete
@@ -223,25 +203,14 @@ impl Answers {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
     use super::*;
     use crate::wire::nlmsg::{Messages, NLMSG_ERROR};
 
     fn answer(answers: &mut Answers, seq: u32, errno: i32) -> bool {
         let mut payload = [0u8; 20];
         payload[..4].copy_from_slice(&(-errno).to_ne_bytes());
-        answers.feed(&Message {
-            kind: NLMSG_ERROR,
-            flags: 0,
-            seq,
-            pid: 0,
-            payload: &payload,
-        })
+        answers.feed(&Message { kind: NLMSG_ERROR, flags: 0, seq, pid: 0, payload: &payload })
     }
 
     fn three(buf: &mut [u8]) -> Answers {
@@ -265,16 +234,7 @@ mod tests {
             let want: &[u8] = if outer { &[0, 0, 0, 10] } else { &[1, 0, 0, 0] };
             assert_eq!(m.payload, want);
         }
-        assert_eq!(
-            kinds,
-            [
-                (0x10, 1, u32::MAX),
-                (0xa00, 5, 0),
-                (0xa03, 5, 1),
-                (0xa06, 5, 2),
-                (0x11, 1, 3)
-            ]
-        );
+        assert_eq!(kinds, [(0x10, 1, u32::MAX), (0xa00, 5, 0), (0xa03, 5, 1), (0xa06, 5, 2), (0x11, 1, 3)]);
     }
 
     #[test]
@@ -309,12 +269,6 @@ mod tests {
     fn a_refused_whole_is_complete() {
         let mut a = three(&mut [0; 256]);
         assert!(answer(&mut a, u32::MAX, 1));
-        assert_eq!(
-            a.failure(),
-            Some(Failure {
-                seq: u32::MAX,
-                errno: 1
-            })
-        );
+        assert_eq!(a.failure(), Some(Failure { seq: u32::MAX, errno: 1 }));
     }
 }

@@ -139,23 +139,14 @@ impl<'a> Message<'a> {
         if self.kind != NLMSG_DONE {
             return None;
         }
-        let tlvs = if self.flags & NLM_F_ACK_TLVS == 0 {
-            &[][..]
-        } else {
-            self.payload.get(4..).unwrap_or(&[])
-        };
+        let tlvs = if self.flags & NLM_F_ACK_TLVS == 0 { &[][..] } else { self.payload.get(4..).unwrap_or(&[]) };
         let errno = if self.payload.is_empty() {
             // Some families end a dump with an empty message.
             0
         } else {
             positive_errno(self.payload)
         };
-        Some(Ack {
-            seq: self.seq,
-            errno,
-            request_kind: 0,
-            extack: Extack::parse(tlvs),
-        })
+        Some(Ack { seq: self.seq, errno, request_kind: 0, extack: Extack::parse(tlvs) })
     }
 
     /// True if data was lost (`NLMSG_OVERRUN`).
@@ -197,10 +188,7 @@ impl<'a> Messages<'a> {
     /// Reads one received datagram.
     #[must_use]
     pub const fn new(datagram: &'a [u8]) -> Self {
-        Self {
-            rest: datagram,
-            truncated: false,
-        }
+        Self { rest: datagram, truncated: false }
     }
 
     /// True once the iteration met a message that is cut off or lies about

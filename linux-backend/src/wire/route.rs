@@ -205,15 +205,7 @@ impl DelRoute {
     /// Any route of the main table to this destination.
     #[must_use]
     pub const fn new(dst: IpAddr, prefix: u8) -> Self {
-        Self {
-            dst,
-            prefix,
-            table: RT_TABLE_MAIN,
-            gateway: None,
-            oif: None,
-            priority: None,
-            protocol: 0,
-        }
+        Self { dst, prefix, table: RT_TABLE_MAIN, gateway: None, oif: None, priority: None, protocol: 0 }
     }
 
     /// Writes the request. It matches any scope and type.
@@ -251,11 +243,7 @@ impl GetRoute {
     pub fn emit(&self, batch: &mut Batch<'_>, seq: u32) {
         batch.begin(RTM_GETROUTE, NLM_F_REQUEST, seq);
         let bits = if self.dst.is_ipv4() { 32 } else { 128 };
-        let header = Rtmsg {
-            family: family_of(self.dst),
-            dst_len: bits,
-            ..Rtmsg::default()
-        };
+        let header = Rtmsg { family: family_of(self.dst), dst_len: bits, ..Rtmsg::default() };
         header.emit(batch);
         batch.attr_ip(RTA_DST, self.dst);
         put_u32(batch, RTA_OIF, self.oif);

@@ -131,17 +131,7 @@ impl Rule {
             return None;
         }
         let header = message.payload.first_chunk::<FIB_RULE_HDR_LEN>()?;
-        let [
-            family,
-            dst_len,
-            src_len,
-            _tos,
-            table,
-            _,
-            _,
-            action,
-            flags @ ..,
-        ] = *header;
+        let [family, dst_len, src_len, _tos, table, _, _, action, flags @ ..] = *header;
         let mut rule = Self {
             family,
             src: None,

@@ -27,11 +27,17 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     if call.conf.has_ipam() {
         session.delegate(call, Command::Add, Some(result))?;
         if result.ips.is_empty() {
-            return Err(err!(CONFIG, "IPAM plugin returned missing IP config", call.conf.ipam_type(), " gave no address"));
+            return Err(err!(
+                CONFIG,
+                "IPAM plugin returned missing IP config",
+                call.conf.ipam_type(),
+                " gave no address"
+            ));
         }
     }
     let tag = call.owner().tag();
-    let request = veth::Request { mtu: conf.mtu, mac: conf.mac, master: Some(bridge.index), hairpin: conf.hairpin, tag: &tag };
+    let request =
+        veth::Request { mtu: conf.mtu, mac: conf.mac, master: Some(bridge.index), hairpin: conf.hairpin, tag: &tag };
     let pair = veth::create(call, session, &request)?;
     let container = &pair.container;
     result.interfaces.clear();
@@ -62,8 +68,13 @@ fn ensure_bridge(conf: &Conf, session: &mut Session<'_>) -> Result<Link> {
     let found = session.backend.link(Ns::Host, &conf.bridge)?;
     if let Some(link) = &found {
         if link.kind != LinkKind::Bridge {
-            return Err(err!(CONFLICT, "link exists but is not a bridge", "\"", conf.bridge,
-                "\" already exists but is not a bridge; choose another name for \"bridge\""));
+            return Err(err!(
+                CONFLICT,
+                "link exists but is not a bridge",
+                "\"",
+                conf.bridge,
+                "\" already exists but is not a bridge; choose another name for \"bridge\""
+            ));
         }
         let accept_ra = interface::host_key("ipv6", &conf.bridge, "accept_ra")?;
         let mut plan = Plan::new();
@@ -102,7 +113,9 @@ fn plan_gateways(conf: &Conf, result: &mut AddResult) -> Result<()> {
         return Ok(());
     }
     for v6 in [false, true] {
-        let Some(gw) = result.ips.iter().filter(|ip| ip.address.is_v6() == v6).find_map(|ip| ip.gateway) else { continue };
+        let Some(gw) = result.ips.iter().filter(|ip| ip.address.is_v6() == v6).find_map(|ip| ip.gateway) else {
+            continue;
+        };
         let has_default = result.routes.iter().any(|r| r.dst.is_v6() == v6 && r.dst.is_default() && r.gw.is_some());
         let any = if v6 { IpAddr::from([0u16; 8]) } else { IpAddr::from([0u8; 4]) };
         if let (false, Some(dst)) = (has_default, Cidr::new(any, 0)) {
@@ -137,8 +150,17 @@ fn serve_as_gateway(conf: &Conf, bridge: &Link, session: &mut Session<'_>, resul
             }
             for old in &other {
                 if !conf.force_address {
-                    return Err(err!(CONFLICT, "bridge already has an IP address different from the gateway", "\"", bridge.name,
-                        "\" already has an IP address different from ", cidr, ": ", *old, " (set \"forceAddress\": true to replace it)"));
+                    return Err(err!(
+                        CONFLICT,
+                        "bridge already has an IP address different from the gateway",
+                        "\"",
+                        bridge.name,
+                        "\" already has an IP address different from ",
+                        cidr,
+                        ": ",
+                        *old,
+                        " (set \"forceAddress\": true to replace it)"
+                    ));
                 }
                 retired.remove(Removal::DeleteAddress { ns: Ns::Host, index: bridge.index, cidr: *old })?;
             }
@@ -178,4 +200,3 @@ fn greet(bridge: &Link, pair: &veth::Pair, session: &mut Session<'_>, result: &A
     }
     session.apply(&plan)
 }
-

@@ -19,8 +19,8 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         session.delegate(call, Command::Check, None)?;
     }
     let prev = call.required_prev()?;
-    let bridge = session.backend.link(Ns::Host, &conf.bridge)?
-        .ok_or_else(|| err!(CHANGED, "bridge is missing", conf.bridge))?;
+    let bridge =
+        session.backend.link(Ns::Host, &conf.bridge)?.ok_or_else(|| err!(CHANGED, "bridge is missing", conf.bridge))?;
     if bridge.kind != LinkKind::Bridge {
         return Err(err!(CHANGED, "link exists but is not a bridge", conf.bridge));
     }
@@ -37,8 +37,9 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         return Err(err!(CHANGED, "container interface is not of kind veth", container.name));
     }
     let peer = container.peer.map_or(Ok(None), |index| session.backend.link_at(Ns::Host, index))?;
-    let peer = peer.filter(|peer| peer.master == Some(bridge.index))
-        .ok_or_else(|| err!(CHANGED, "host interface is not a port of the bridge", container.name, " has no peer on ", conf.bridge))?;
+    let peer = peer.filter(|peer| peer.master == Some(bridge.index)).ok_or_else(|| {
+        err!(CHANGED, "host interface is not a port of the bridge", container.name, " has no peer on ", conf.bridge)
+    })?;
     if let Some(reported) = prev.interfaces.iter().find(|i| i.sandbox.is_empty() && i.name == peer.name.as_str()) {
         check::mac(&peer, reported)?;
     }

@@ -46,7 +46,8 @@ fn remove_links(session: &mut Session<'_>, network: &str, valid: &ValidAttachmen
     loop {
         let mut stale: heapless::Vec<IfName, 32> = heapless::Vec::new();
         session.backend.links(Ns::Host, &mut |link| {
-            let dead = Tag::read(&link.alias).is_some_and(|tag| tag.is_of_network(network) && !valid.keeps(network, &tag));
+            let dead =
+                Tag::read(&link.alias).is_some_and(|tag| tag.is_of_network(network) && !valid.keeps(network, &tag));
             if dead {
                 let _ = stale.push(link.name);
             }

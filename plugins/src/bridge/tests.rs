@@ -4,8 +4,8 @@
 extern crate std;
 
 use std::boxed::Box;
-use std::string::String;
 use std::format;
+use std::string::String;
 
 use picocni_core::name::{IfName, Mac};
 use picocni_core::observe::Ns;
@@ -15,7 +15,8 @@ use picocni_core::sim::SimBackend;
 use super::Bridge;
 use crate::proof::{call, prove, step};
 
-const PLAIN: &str = r#"{"cniVersion":"1.1.0","name":"net","type":"bridge","ipam":{"type":"host-local","subnet":"10.1.0.0/24"}}"#;
+const PLAIN: &str =
+    r#"{"cniVersion":"1.1.0","name":"net","type":"bridge","ipam":{"type":"host-local","subnet":"10.1.0.0/24"}}"#;
 const FULL: &str = r#"{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br7","isDefaultGateway":true,"ipMasq":true,
     "hairpinMode":true,"mtu":1400,"ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/24"}],[{"subnet":"fd00:1::/64"}]],
     "routes":[{"dst":"192.0.2.0/24"}]}}"#;

@@ -24,7 +24,11 @@ type Requested = heapless::Vec<IpAddr, { limits::REQUESTED_IPS }>;
 // Apart from its caller, so that the bitmap and the config are not in one frame.
 #[inline(never)]
 pub(super) fn allocate(
-    conf: &Conf<'_>, call: &Call<'_>, store: &Store, session: &mut Session<'_>, result: &mut AddResult,
+    conf: &Conf<'_>,
+    call: &Call<'_>,
+    store: &Store,
+    session: &mut Session<'_>,
+    result: &mut AddResult,
 ) -> Result<()> {
     let mut words = [0u64; BITMAP_WORDS];
     // Every set searches through its own part of the bitmap.
@@ -63,7 +67,10 @@ pub(super) fn allocate(
 
 /// Marks every lease; gives those that this attachment holds already.
 fn mark_leases(
-    call: &Call<'_>, store: &Store, session: &mut Session<'_>, searches: &mut Searches<'_, '_>,
+    call: &Call<'_>,
+    store: &Store,
+    session: &mut Session<'_>,
+    searches: &mut Searches<'_, '_>,
 ) -> Result<super::lease::Held> {
     let mut held = super::lease::Held::new();
     let owner = call.owner();
@@ -97,11 +104,22 @@ fn request(set: &RangeSet<'_>, ip: IpAddr, store: &Store, session: &mut Session<
 }
 
 fn next(
-    set: &RangeSet<'_>, search: &mut Search<'_, '_>, held: &[IpAddr], call: &Call<'_>, store: &Store, session: &mut Session<'_>,
+    set: &RangeSet<'_>,
+    search: &mut Search<'_, '_>,
+    held: &[IpAddr],
+    call: &Call<'_>,
+    store: &Store,
+    session: &mut Session<'_>,
 ) -> Result<Candidate> {
     if let Some(own) = held.iter().find(|ip| set.position(**ip).is_some()) {
-        return Err(err!(CONFLICT, "duplicate allocation is not allowed", *own, " has been allocated to ",
-            call.env.container_id, ", duplicate allocation is not allowed"));
+        return Err(err!(
+            CONFLICT,
+            "duplicate allocation is not allowed",
+            *own,
+            " has been allocated to ",
+            call.env.container_id,
+            ", duplicate allocation is not allowed"
+        ));
     }
     loop {
         if let Some(candidate) = search.next_free() {

@@ -125,8 +125,8 @@ impl Store {
     /// # Errors
     /// Code 5.
     pub(super) fn last(&self, session: &mut Session<'_>, set: usize) -> Result<Option<IpAddr>> {
-        let path: heapless::String<{ limits::PATH }> = fits(&[&self.dir, &"/last_reserved_ip.", &set])
-            .ok_or_else(|| Error::limit("PATH", limits::PATH))?;
+        let path: heapless::String<{ limits::PATH }> =
+            fits(&[&self.dir, &"/last_reserved_ip.", &set]).ok_or_else(|| Error::limit("PATH", limits::PATH))?;
         let mut bytes = [0u8; 64];
         let length = session.backend.read_file(&path, &mut bytes)?.unwrap_or(0);
         let text = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok());

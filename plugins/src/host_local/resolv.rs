@@ -13,8 +13,8 @@ const FILE: usize = 4096;
 /// Reads `path`; `search` and `options` lines add up, comments begin with `#` or `;`.
 pub(super) fn read(session: &mut Session<'_>, path: &str, dns: &mut Dns) -> Result<()> {
     let mut bytes = [0u8; FILE];
-    let length = session.backend.read_file(path, &mut bytes)?
-        .ok_or_else(|| err!(CONFIG, "resolvConf does not exist", path))?;
+    let length =
+        session.backend.read_file(path, &mut bytes)?.ok_or_else(|| err!(CONFIG, "resolvConf does not exist", path))?;
     let text = bytes.get(..length).ok_or_else(|| Error::limit("resolvConf bytes", FILE))?;
     let text = core::str::from_utf8(text).map_err(|_| err!(CONFIG, "resolvConf is not text", path))?;
     for line in text.lines() {
@@ -42,6 +42,9 @@ fn name<const N: usize>(text: &str) -> Result<heapless::String<N>> {
     fits(&[&text]).ok_or_else(|| Error::limit("DNS_NAME", N))
 }
 
-fn push<const N: usize>(list: &mut heapless::Vec<heapless::String<N>, { limits::DNS_ENTRIES }>, text: &str) -> Result<()> {
+fn push<const N: usize>(
+    list: &mut heapless::Vec<heapless::String<N>, { limits::DNS_ENTRIES }>,
+    text: &str,
+) -> Result<()> {
     list.push(name(text)?).map_err(|_| Error::limit("DNS_ENTRIES", limits::DNS_ENTRIES))
 }

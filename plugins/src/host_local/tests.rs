@@ -36,7 +36,9 @@ fn every_operation_fails_once_and_nothing_is_left() {
 fn round_robin_goes_on_and_is_exhausted() {
     let mut sim = host();
     let small = conf(r#""subnet":"10.1.0.0/29""#);
-    for (container, address) in [("a", "10.1.0.2"), ("b", "10.1.0.3"), ("c", "10.1.0.4"), ("d", "10.1.0.5"), ("e", "10.1.0.6")] {
+    for (container, address) in
+        [("a", "10.1.0.2"), ("b", "10.1.0.3"), ("c", "10.1.0.4"), ("d", "10.1.0.5"), ("e", "10.1.0.6")]
+    {
         let result = add(&mut sim, container, &small).unwrap();
         assert!(result.contains(&format!(r#""address":"{address}/29""#)), "{result}");
     }
@@ -52,13 +54,18 @@ fn round_robin_goes_on_and_is_exhausted() {
 fn requested_addresses() {
     let mut sim = host();
     let with = |ips: &str| {
-        format!(r#"{{"cniVersion":"1.0.0","name":"net","type":"x","runtimeConfig":{{"ips":[{ips}]}},"ipam":{{"type":"host-local",
-            "ranges":[[{{"subnet":"10.1.0.0/24"}}],[{{"subnet":"fd00::/64"}}]]}}}}"#)
+        format!(
+            r#"{{"cniVersion":"1.0.0","name":"net","type":"x","runtimeConfig":{{"ips":[{ips}]}},"ipam":{{"type":"host-local",
+            "ranges":[[{{"subnet":"10.1.0.0/24"}}],[{{"subnet":"fd00::/64"}}]]}}}}"#
+        )
     };
     let result = add(&mut sim, "a", &with(r#""10.1.0.77","fd00::77/64""#)).unwrap();
     assert!(result.contains("10.1.0.77/24") && result.contains("fd00::77/64"), "{result}");
     let error = add(&mut sim, "b", &with(r#""10.1.0.77""#)).unwrap_err();
-    assert!(error.contains("requested IP address 10.1.0.77 is not available in range set 10.1.0.1-10.1.0.254"), "{error}");
+    assert!(
+        error.contains("requested IP address 10.1.0.77 is not available in range set 10.1.0.1-10.1.0.254"),
+        "{error}"
+    );
     let error = add(&mut sim, "b", &with(r#""10.1.0.1""#)).unwrap_err();
     assert!(error.contains("requested ip 10.1.0.1 is subnet's gateway"), "{error}");
     let error = add(&mut sim, "b", &with(r#""192.0.2.1""#)).unwrap_err();
@@ -102,12 +109,18 @@ fn leases_of_older_releases_and_unknown_containers() {
     assert!(add(&mut sim, "a", &net).unwrap().contains("10.1.0.4/24"));
     call(&mut sim, &step(&HostLocal, "DEL", "nobody", "/none", &net)).unwrap();
     call(&mut sim, &step(&HostLocal, "DEL", "old-container", "/none", &net)).unwrap();
-    let gone = net.replacen('{', r#"{"cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}],"#, 1).replace("1.0.0", "1.1.0");
+    let gone = net
+        .replacen('{', r#"{"cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}],"#, 1)
+        .replace("1.0.0", "1.1.0");
     call(&mut sim, &step(&HostLocal, "GC", "", "", &gone)).unwrap();
     let check = call(&mut sim, &step(&HostLocal, "CHECK", "a", "/none", &net));
     assert!(check.is_ok(), "GC kept the valid lease: {check:?}");
-    let again = add(&mut sim, "b", &conf(r#""subnet":"10.1.0.0/24","rangeEnd":"10.1.0.3","rangeStart":"10.1.0.2""#)).unwrap();
-    assert!(again.contains("10.1.0.2/24") || again.contains("10.1.0.3/24"), "both torn and old leases are free again: {again}");
+    let again =
+        add(&mut sim, "b", &conf(r#""subnet":"10.1.0.0/24","rangeEnd":"10.1.0.3","rangeStart":"10.1.0.2""#)).unwrap();
+    assert!(
+        again.contains("10.1.0.2/24") || again.contains("10.1.0.3/24"),
+        "both torn and old leases are free again: {again}"
+    );
 }
 
 #[test]

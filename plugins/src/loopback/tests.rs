@@ -32,7 +32,10 @@ fn up_checked_and_down_again() {
     let down = call(&mut sim, &step(&Loopback, "CHECK", "c1", NETNS, CONF)).unwrap_err();
     assert!(down.contains("loopback interface is down"), "{down}");
     let result = call(&mut sim, &step(&Loopback, "ADD", "c1", NETNS, CONF)).unwrap();
-    assert!(result.contains(r#""interfaces":[{"mac":"00:00:00:00:00:00","name":"lo","sandbox":"/run/netns/a"}]"#), "{result}");
+    assert!(
+        result.contains(r#""interfaces":[{"mac":"00:00:00:00:00:00","name":"lo","sandbox":"/run/netns/a"}]"#),
+        "{result}"
+    );
     call(&mut sim, &step(&Loopback, "CHECK", "c1", NETNS, CONF)).unwrap();
     for netns in [NETNS, NETNS, "", "/run/netns/gone"] {
         assert_eq!(call(&mut sim, &step(&Loopback, "DEL", "c1", netns, CONF)).unwrap(), "");

@@ -4,10 +4,7 @@ use super::reader::{Escape, Reader};
 use super::{Class, Unsupported};
 
 /// `.`: Go's dot does not match a line feed.
-pub(super) const ANY_BUT_NEWLINE: Class = Class {
-    ascii: !(1 << 10),
-    others: true,
-};
+pub(super) const ANY_BUT_NEWLINE: Class = Class { ascii: !(1 << 10), others: true };
 
 const DIGIT: u128 = span(b'0', b'9');
 const LOWER: u128 = span(b'a', b'z');
@@ -30,24 +27,15 @@ const fn span(first: u8, last: u8) -> u128 {
 
 impl Class {
     const fn only(ascii: u128) -> Self {
-        Self {
-            ascii,
-            others: false,
-        }
+        Self { ascii, others: false }
     }
 
     const fn negated(self) -> Self {
-        Self {
-            ascii: !self.ascii,
-            others: !self.others,
-        }
+        Self { ascii: !self.ascii, others: !self.others }
     }
 
     const fn with(self, more: Self) -> Self {
-        Self {
-            ascii: self.ascii | more.ascii,
-            others: self.others || more.others,
-        }
+        Self { ascii: self.ascii | more.ascii, others: self.others || more.others }
     }
 }
 
@@ -59,11 +47,7 @@ pub(super) const fn of_escape(byte: u8) -> Option<Class> {
         b's' => Class::only(SPACE),
         _ => return None,
     };
-    Some(if byte.is_ascii_uppercase() {
-        class.negated()
-    } else {
-        class
-    })
+    Some(if byte.is_ascii_uppercase() { class.negated() } else { class })
 }
 
 /// The class of `[:name:]`.
@@ -123,9 +107,7 @@ fn item(reader: &mut Reader<'_>, byte: u8) -> Result<Escape, Unsupported> {
         b'\\' => reader.escape(),
         // Characters in Go, operators elsewhere: refused, to be unmistakable.
         b'[' => reader.error_before("[ in a class (write \\[ for the character)"),
-        b'&' | b'~' | b'-' if reader.peek() == Some(byte) => {
-            reader.error_before("doubled &, ~ or - in a class")
-        }
+        b'&' | b'~' | b'-' if reader.peek() == Some(byte) => reader.error_before("doubled &, ~ or - in a class"),
         _ if byte.is_ascii() => Ok(Escape::Byte(byte)),
         _ => reader.error_before("character outside ASCII"),
     }

@@ -45,18 +45,12 @@ impl Reader<'_> {
 
     /// The error at the byte that comes next.
     pub(super) const fn error<T>(&self, what: &'static str) -> Result<T, Unsupported> {
-        Err(Unsupported {
-            column: self.column,
-            what,
-        })
+        Err(Unsupported { column: self.column, what })
     }
 
     /// The error at the byte just taken.
     pub(super) fn error_before<T>(&self, what: &'static str) -> Result<T, Unsupported> {
-        Err(Unsupported {
-            column: self.column.saturating_sub(1),
-            what,
-        })
+        Err(Unsupported { column: self.column.saturating_sub(1), what })
     }
 
     /// A decimal number of at most [`MAX_REPEAT`], without sign or leading zero.

@@ -12,10 +12,7 @@ impl Scanner<'_, '_> {
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let end = self.len.wrapping_add(bytes.len());
         let Some(free) = self.out.get_mut(self.len..end) else {
-            let kind = ErrorKind::Limit {
-                name: "canonical buffer",
-                max: self.out.len(),
-            };
+            let kind = ErrorKind::Limit { name: "canonical buffer", max: self.out.len() };
             let expected = Expected::Text("bytes of canonical text");
             return self.stop_with(self.pos, kind, expected);
         };
@@ -86,10 +83,7 @@ impl Scanner<'_, '_> {
         let key_end = self.len;
         self.put(b":")?;
         let body = self.out.get(frame.body..before).unwrap_or_default();
-        let key = self
-            .out
-            .get(key_at.wrapping_add(1)..key_end.wrapping_sub(1))
-            .unwrap_or_default();
+        let key = self.out.get(key_at.wrapping_add(1)..key_end.wrapping_sub(1)).unwrap_or_default();
         let earlier = BodySpans::new(body).find(|member| member.key(body) == Some(key));
         if let Some(member) = earlier {
             let start = frame.body.wrapping_add(member.start);
@@ -111,8 +105,7 @@ impl Scanner<'_, '_> {
     /// ends before `end`, and its span.
     pub(super) fn drop_declared(&mut self, frame: Frame, name: &'static str, end: usize) {
         let depth = self.stack.len();
-        self.spans
-            .retain(|span| span.depth != depth || span.name != name || span.start < frame.raw);
+        self.spans.retain(|span| span.depth != depth || span.name != name || span.start < frame.raw);
         let body = self.out.get(frame.body..end).unwrap_or_default();
         let found = BodySpans::new(body).find(|m| m.key(body) == Some(name.as_bytes()));
         let Some(member) = found else {
@@ -144,8 +137,7 @@ impl Scanner<'_, '_> {
         // Spans of this object itself stay: a raw member without canonical text
         // may sit where its neighbour ends.
         let depth = self.stack.len();
-        self.spans
-            .retain(|span| span.depth <= depth || span.at < start || span.at >= end);
+        self.spans.retain(|span| span.depth <= depth || span.at < start || span.at >= end);
         for span in &mut self.spans {
             if span.at > start {
                 span.at = span.at.saturating_sub(gap).max(start);

@@ -50,12 +50,7 @@ impl<'i, 'o> Document<'i, 'o> {
         spans: heapless::Vec<Span, SPANS>,
         repeated_map_key: Option<usize>,
     ) -> Self {
-        Self {
-            source,
-            canonical,
-            spans,
-            repeated_map_key,
-        }
+        Self { source, canonical, spans, repeated_map_key }
     }
 
     /// The raw text, as it was sent.
@@ -83,9 +78,7 @@ impl<'i, 'o> Document<'i, 'o> {
     /// not `null`.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&'i str> {
-        self.spans()
-            .find(|span| span.depth == 1 && span.name == name)
-            .map(|span| span.text)
+        self.spans().find(|span| span.depth == 1 && span.name == name).map(|span| span.text)
     }
 
     /// Every recorded value, in the order of the raw text.
@@ -110,12 +103,7 @@ impl<'i, 'o> Document<'i, 'o> {
     /// A fault found later on, in a value that was valid JSON of the right type:
     /// its line and column.
     #[must_use]
-    pub fn error_at(
-        &self,
-        offset: usize,
-        expected: &'static str,
-        key: Option<&'static str>,
-    ) -> JsonError {
+    pub fn error_at(&self, offset: usize, expected: &'static str, key: Option<&'static str>) -> JsonError {
         JsonError::locate(
             self.source.as_bytes(),
             crate::json::error::Fault {

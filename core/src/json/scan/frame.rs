@@ -23,10 +23,7 @@ impl Shape {
     }
 
     pub(super) fn writes(self) -> bool {
-        !matches!(
-            self,
-            Self::Object { write: false } | Self::Array { write: false }
-        )
+        !matches!(self, Self::Object { write: false } | Self::Array { write: false })
     }
 }
 

@@ -23,11 +23,7 @@ use frame::{Frame, Shape};
 ///
 /// # Errors
 /// The first fault, with its position. `out` then holds nothing of use.
-pub fn scan<'i, 'o>(
-    text: &'i [u8],
-    keys: &'static [Key],
-    out: &'o mut [u8],
-) -> Result<Document<'i, 'o>, JsonError> {
+pub fn scan<'i, 'o>(text: &'i [u8], keys: &'static [Key], out: &'o mut [u8]) -> Result<Document<'i, 'o>, JsonError> {
     let source = utf8(text)?;
     let mut scanner = Scanner::new(source, out);
     match scanner.run(Kind::Object(keys)) {
@@ -92,12 +88,7 @@ impl<'i, 'o> Scanner<'i, 'o> {
             spans: heapless::Vec::new(),
             repeated_map_key: None,
             key: None,
-            fault: Fault {
-                offset: 0,
-                kind: ErrorKind::Syntax,
-                expected: Expected::Text("a value"),
-                key: None,
-            },
+            fault: Fault { offset: 0, kind: ErrorKind::Syntax, expected: Expected::Text("a value"), key: None },
         }
     }
 
@@ -107,12 +98,7 @@ impl<'i, 'o> Scanner<'i, 'o> {
         // Every byte was copied from valid UTF-8 or encoded from a char; the
         // check is the price of having no unsafe code.
         match core::str::from_utf8(bytes) {
-            Ok(canonical) => Ok(Document::new(
-                self.source,
-                canonical,
-                self.spans,
-                self.repeated_map_key,
-            )),
+            Ok(canonical) => Ok(Document::new(self.source, canonical, self.spans, self.repeated_map_key)),
             Err(_) => Err(JsonError::locate(self.text, self.fault)),
         }
     }
@@ -141,11 +127,7 @@ impl<'i, 'o> Scanner<'i, 'o> {
         }
         if !frame.first {
             if self.peek() != Some(b',') {
-                let expected = if frame.shape.is_object() {
-                    "',' or '}'"
-                } else {
-                    "',' or ']'"
-                };
+                let expected = if frame.shape.is_object() { "',' or '}'" } else { "',' or ']'" };
                 return self.unexpected(expected);
             }
             self.advance(1);
@@ -254,18 +236,9 @@ impl<'i, 'o> Scanner<'i, 'o> {
     /// the canonical text.
     fn recorded(&mut self, key: &'static Key, kind: Kind, at: usize) -> Result<(), Stop> {
         let depth = self.stack.len();
-        let span = Span {
-            name: key.name,
-            depth,
-            start: self.pos,
-            end: self.pos,
-            at,
-        };
+        let span = Span { name: key.name, depth, start: self.pos, end: self.pos, at };
         if self.spans.push(span).is_err() {
-            let kind = ErrorKind::Limit {
-                name: "json::SPANS",
-                max: SPANS,
-            };
+            let kind = ErrorKind::Limit { name: "json::SPANS", max: SPANS };
             return self.stop_with(self.pos, kind, Expected::Text("raw values"));
         }
         // A span is told by where it starts: its place in the list may change
@@ -293,19 +266,13 @@ impl<'i, 'o> Scanner<'i, 'o> {
 
     /// The declared key that `token` spells, in any case.
     fn find_key(&self, token: StringToken, keys: &'static [Key]) -> Option<(u32, &'static Key)> {
-        (0_u32..)
-            .zip(keys)
-            .find(|(_, key)| self.spells(token, key.name))
+        (0_u32..).zip(keys).find(|(_, key)| self.spells(token, key.name))
     }
 
     /// Whether `token` spells `name`, escaped or not, in any ASCII case.
     fn spells(&self, token: StringToken, name: &str) -> bool {
         let raw = self.source.get(token.start..token.end).unwrap_or_default();
-        if token.escaped {
-            spells_escaped(raw, name)
-        } else {
-            raw.eq_ignore_ascii_case(name)
-        }
+        if token.escaped { spells_escaped(raw, name) } else { raw.eq_ignore_ascii_case(name) }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -347,18 +314,8 @@ impl<'i, 'o> Scanner<'i, 'o> {
         self.stop_with(offset, kind, Expected::Text(text))
     }
 
-    fn stop_with<T>(
-        &mut self,
-        offset: usize,
-        kind: ErrorKind,
-        expected: Expected,
-    ) -> Result<T, Stop> {
-        self.fault = Fault {
-            offset,
-            kind,
-            expected,
-            key: self.key,
-        };
+    fn stop_with<T>(&mut self, offset: usize, kind: ErrorKind, expected: Expected) -> Result<T, Stop> {
+        self.fault = Fault { offset, kind, expected, key: self.key };
         Err(Stop)
     }
 }

@@ -73,21 +73,10 @@ impl Scanner<'_, '_> {
         if shape.writes() {
             self.put(&[bracket])?;
         }
-        let frame = Frame {
-            shape,
-            first: true,
-            written: 0,
-            seen: 0,
-            body: self.len,
-            raw: self.pos,
-            span: None,
-            key: self.key,
-        };
+        let frame =
+            Frame { shape, first: true, written: 0, seen: 0, body: self.len, raw: self.pos, span: None, key: self.key };
         if self.stack.push(frame).is_err() {
-            let kind = ErrorKind::Limit {
-                name: "json::DEPTH",
-                max: DEPTH,
-            };
+            let kind = ErrorKind::Limit { name: "json::DEPTH", max: DEPTH };
             return self.stop_with(self.pos, kind, Expected::Text("levels of brackets"));
         }
         self.advance(1);
@@ -134,12 +123,8 @@ impl Scanner<'_, '_> {
         };
         let digits = self.source.get(start..end).unwrap_or_default();
         let fits = match kind {
-            Kind::Int { min, max } if integer => digits
-                .parse::<i64>()
-                .is_ok_and(|value| (min..=max).contains(&value)),
-            Kind::Uint { min, max } if integer => digits
-                .parse::<u64>()
-                .is_ok_and(|value| (min..=max).contains(&value)),
+            Kind::Int { min, max } if integer => digits.parse::<i64>().is_ok_and(|value| (min..=max).contains(&value)),
+            Kind::Uint { min, max } if integer => digits.parse::<u64>().is_ok_and(|value| (min..=max).contains(&value)),
             Kind::Any | Kind::Raw => true,
             _ => return self.wrong_type(kind),
         };
@@ -162,14 +147,8 @@ impl Scanner<'_, '_> {
     /// Letters that are no literal of JSON, or the start of one.
     fn bad_word(&mut self, kind: Kind) -> Result<(), Stop> {
         let rest = self.text.get(self.pos..).unwrap_or_default();
-        let cut = [&b"true"[..], b"false", b"null"]
-            .iter()
-            .any(|word| word.starts_with(rest));
-        let fault = if cut {
-            ErrorKind::Truncated
-        } else {
-            ErrorKind::Syntax
-        };
+        let cut = [&b"true"[..], b"false", b"null"].iter().any(|word| word.starts_with(rest));
+        let fault = if cut { ErrorKind::Truncated } else { ErrorKind::Syntax };
         self.stop_with(self.pos, fault, kind.expected())
     }
 }

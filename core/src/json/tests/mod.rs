@@ -19,33 +19,17 @@ const WORDS: Limit = Limit::new("WORDS", 3);
 const RANGES: Limit = Limit::new("RANGES", 8);
 const ENTRIES: Limit = Limit::new("ENTRIES", 4);
 
-const RANGE: &[Key] = &[
-    Key::str("subnet"),
-    Key::str("rangeStart"),
-    Key::str("rangeEnd"),
-    Key::str("gateway"),
-];
+const RANGE: &[Key] = &[Key::str("subnet"), Key::str("rangeStart"), Key::str("rangeEnd"), Key::str("gateway")];
 const ROUTE: &[Key] = &[Key::str("dst"), Key::str("gw"), Key::int("mtu", 0, 65_535)];
 const IPAM: &[Key] = &[
     Key::str("type"),
     Key::array("routes", &Kind::Object(ROUTE), &RANGES),
-    Key::array(
-        "ranges",
-        &Kind::Array(&Kind::Object(RANGE), &RANGES),
-        &RANGES,
-    ),
+    Key::array("ranges", &Kind::Array(&Kind::Object(RANGE), &RANGES), &RANGES),
 ];
-const PORT: &[Key] = &[
-    Key::int("hostPort", 1, 65_535),
-    Key::int("containerPort", 1, 65_535),
-    Key::str("protocol"),
-    Key::str("hostIP"),
-];
+const PORT: &[Key] =
+    &[Key::int("hostPort", 1, 65_535), Key::int("containerPort", 1, 65_535), Key::str("protocol"), Key::str("hostIP")];
 const RUNTIME: &[Key] = &[Key::array("portMappings", &Kind::Object(PORT), &RANGES)];
-const PREV: &[Key] = &[
-    Key::str("cniVersion"),
-    Key::array("ips", &Kind::Any, &RANGES),
-];
+const PREV: &[Key] = &[Key::str("cniVersion"), Key::array("ips", &Kind::Any, &RANGES)];
 
 /// A bit of every plugin.
 const CONF: &[Key] = &[

@@ -38,23 +38,15 @@ fn strings_write_as_they_were() {
         assert_eq!(&out[..length], text.as_bytes());
     }
     assert_eq!(to_slice(&read(r#""eth0""#), &mut out[..5]), Err(Overflow));
-    assert_eq!(
-        to_slice(&read(r#""a\"b\\\n""#), &mut out[..9]),
-        Err(Overflow)
-    );
+    assert_eq!(to_slice(&read(r#""a\"b\\\n""#), &mut out[..9]), Err(Overflow));
 }
 
 #[test]
 fn raw_members_and_elements() {
     let text = r#" { "a" : 1 ,"b":[ {"x":"]}"} , 2], "\u0061":"\"}" , "c":{} ,"d":-1e5}"#;
     let mut members = Members::new(text);
-    for (key, value) in [
-        ("a", "1"),
-        ("b", r#"[ {"x":"]}"} , 2]"#),
-        ("\\u0061", r#""\"}""#),
-        ("c", "{}"),
-        ("d", "-1e5"),
-    ] {
+    for (key, value) in [("a", "1"), ("b", r#"[ {"x":"]}"} , 2]"#), ("\\u0061", r#""\"}""#), ("c", "{}"), ("d", "-1e5")]
+    {
         let found = members.next().unwrap();
         assert_eq!((found.key, found.value), (key, value));
     }

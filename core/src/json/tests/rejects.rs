@@ -6,30 +6,12 @@ use crate::json::{DEPTH, ErrorKind, validate};
 #[test]
 fn messages_name_place_and_key() {
     for (raw, expected) in [
-        (
-            "{\n \"name\":\"x\",\n  \"VLAN\":  5000}",
-            "line 3, column 12: expected an integer 0..4094 for \"vlan\"",
-        ),
-        (
-            r#"{"name":7}"#,
-            "line 1, column 9: expected a string for \"name\"",
-        ),
-        (
-            r#"{"ipam":{"ranges":[{}]}}"#,
-            "line 1, column 20: expected an array for \"ranges\"",
-        ),
-        (
-            r#"{"name":"x" "type":"y"}"#,
-            "line 1, column 13: expected ',' or '}'",
-        ),
-        (
-            r#"{"words":["x" "y"]}"#,
-            "line 1, column 15: expected ',' or ']' for \"words\"",
-        ),
-        (
-            r#"{"words":["1","2","3","4"]}"#,
-            "line 1, column 23: more than 3 entries (limit WORDS) for \"words\"",
-        ),
+        ("{\n \"name\":\"x\",\n  \"VLAN\":  5000}", "line 3, column 12: expected an integer 0..4094 for \"vlan\""),
+        (r#"{"name":7}"#, "line 1, column 9: expected a string for \"name\""),
+        (r#"{"ipam":{"ranges":[{}]}}"#, "line 1, column 20: expected an array for \"ranges\""),
+        (r#"{"name":"x" "type":"y"}"#, "line 1, column 13: expected ',' or '}'"),
+        (r#"{"words":["x" "y"]}"#, "line 1, column 15: expected ',' or ']' for \"words\""),
+        (r#"{"words":["1","2","3","4"]}"#, "line 1, column 23: more than 3 entries (limit WORDS) for \"words\""),
         (
             r#"{"sysctl":{"1":"","2":"","3":"","4":"","5":""}}"#,
             "line 1, column 40: more than 4 entries (limit ENTRIES) for \"sysctl\"",
@@ -37,26 +19,14 @@ fn messages_name_place_and_key() {
         ("", "line 1, column 1: text ends, expected an object"),
         ("[]", "line 1, column 1: expected an object"),
         ("null", "line 1, column 1: expected an object"),
-        (
-            "{} x",
-            "line 1, column 4: text after the end, expected the end of the text",
-        ),
-        (
-            "{\"name\":\"\n\"}",
-            "line 1, column 10: raw control character, expected an escape such as \\n for \"name\"",
-        ),
-        (
-            r#"{"name":"\ud800"}"#,
-            "line 1, column 10: lone surrogate, expected a surrogate pair for \"name\"",
-        ),
+        ("{} x", "line 1, column 4: text after the end, expected the end of the text"),
+        ("{\"name\":\"\n\"}", "line 1, column 10: raw control character, expected an escape such as \\n for \"name\""),
+        (r#"{"name":"\ud800"}"#, "line 1, column 10: lone surrogate, expected a surrogate pair for \"name\""),
         (
             r#"{"disableCheck":"no"}"#,
             "line 1, column 17: expected true, false, \"true\" or \"false\" for \"disableCheck\"",
         ),
-        (
-            r#"{"index":1.0}"#,
-            "line 1, column 10: expected an integer for \"index\"",
-        ),
+        (r#"{"index":1.0}"#, "line 1, column 10: expected an integer for \"index\""),
     ] {
         assert_eq!(message(raw), expected, "{raw}");
     }
@@ -206,17 +176,11 @@ fn truncated_anywhere() {
 
 #[test]
 fn deep_texts() {
-    let depth = ErrorKind::Limit {
-        name: "json::DEPTH",
-        max: DEPTH,
-    };
+    let depth = ErrorKind::Limit { name: "json::DEPTH", max: DEPTH };
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
-        for (key, levels, ok) in [
-            ("args", DEPTH - 1, true),
-            ("args", DEPTH, false),
-            ("unknown", DEPTH - 1, true),
-            ("unknown", DEPTH, false),
-        ] {
+        for (key, levels, ok) in
+            [("args", DEPTH - 1, true), ("args", DEPTH, false), ("unknown", DEPTH - 1, true), ("unknown", DEPTH, false)]
+        {
             let mut text = heapless::String::<512>::new();
             for part in ["{\"", key, "\":"] {
                 text.push_str(part).unwrap();
@@ -261,9 +225,6 @@ fn large_texts() {
     text[2..6].copy_from_slice(b"args");
     assert!(matches!(
         scan(&text, CONF, &mut out).unwrap_err().kind,
-        ErrorKind::Limit {
-            name: "canonical buffer",
-            max: 16
-        }
+        ErrorKind::Limit { name: "canonical buffer", max: 16 }
     ));
 }

@@ -149,6 +149,6 @@ fn an_earlier_foreign_error_is_not_mistaken_for_a_later_one() {
     let error = gc_of(&mut host, Some(&[])).unwrap_err();
     assert_eq!(error.code().0, 50);
     assert!(details(&error).contains(
-        "failed (gc): foreign; also: plugin failed (plugin type=\"main\" name=\"net\" failed (gc): toy broke"
+        "failed (gc): foreign; also: plugin failed: plugin type=\"main\" name=\"net\" failed (gc): toy broke"
     ));
 }

@@ -26,12 +26,7 @@ pub(super) fn ip(text: &str) -> IpAddr {
 /// The attributes below `path`, each with its path, nests taken apart.
 /// `nested` tells for a path whether it holds attributes, and after how many
 /// bytes of header.
-pub(super) fn flatten(
-    bytes: &[u8],
-    path: &[u16],
-    nested: fn(&[u16]) -> Option<usize>,
-    out: &mut Flat,
-) {
+pub(super) fn flatten(bytes: &[u8], path: &[u16], nested: fn(&[u16]) -> Option<usize>, out: &mut Flat) {
     let mut attrs = Attrs::new(bytes);
     for (kind, payload) in attrs.by_ref() {
         let mut here = path.to_vec();
@@ -61,21 +56,12 @@ pub(super) fn route_nests(path: &[u16]) -> Option<usize> {
     (path == [8]).then_some(0)
 }
 
-pub(super) fn parts(
-    bytes: &[u8],
-    header: usize,
-    nested: fn(&[u16]) -> Option<usize>,
-) -> (u16, u16, Vec<u8>, Flat) {
+pub(super) fn parts(bytes: &[u8], header: usize, nested: fn(&[u16]) -> Option<usize>) -> (u16, u16, Vec<u8>, Flat) {
     let message = only(bytes);
     let mut flat = Flat::new();
     flatten(&message.payload[header..], &[], nested, &mut flat);
     flat.sort();
-    (
-        message.kind,
-        message.flags,
-        message.payload[..header].to_vec(),
-        flat,
-    )
+    (message.kind, message.flags, message.payload[..header].to_vec(), flat)
 }
 
 /// Asserts that the two are the same but for order, padding and sequence.

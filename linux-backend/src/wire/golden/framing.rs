@@ -120,20 +120,11 @@ fn acknowledgements() {
         seq: message.seq,
         errno: 101,
         request_kind: 24,
-        extack: Extack {
-            message: Some("Nexthop has invalid gateway"),
-            offset: None,
-            missing_kind: None,
-        },
+        extack: Extack { message: Some("Nexthop has invalid gateway"), offset: None, missing_kind: None },
     };
     assert_eq!(message.ack(), Some(expected));
     assert_eq!(message.done(), None);
-    for bytes in [
-        kernel::ACK,
-        kernel::ERROR_PLAIN,
-        kernel::ERROR_TEXT,
-        kernel::DONE,
-    ] {
+    for bytes in [kernel::ACK, kernel::ERROR_PLAIN, kernel::ERROR_TEXT, kernel::DONE] {
         hurt(&hex(bytes), |m| (m.ack().is_some(), m.done().is_some()));
     }
 }
@@ -166,20 +157,13 @@ fn capped_acknowledgement() {
         seq: 9,
         errno: 22,
         request_kind: 24,
-        extack: Extack {
-            message: Some("no"),
-            offset: Some(36),
-            missing_kind: Some(4),
-        },
+        extack: Extack { message: Some("no"), offset: Some(36), missing_kind: Some(4) },
     };
     assert_eq!(only(&bytes).ack(), Some(expected));
     // Not capped, the same bytes hold no attributes where the header says.
     let mut whole = bytes;
     whole[7] &= !1;
-    assert_eq!(
-        only(&whole).ack().map(|a| a.extack),
-        Some(Extack::default())
-    );
+    assert_eq!(only(&whole).ack().map(|a| a.extack), Some(Extack::default()));
 }
 
 #[test]

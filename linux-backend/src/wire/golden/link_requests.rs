@@ -6,8 +6,8 @@ extern crate std;
 
 use super::super::addr::AF_UNSPEC;
 use super::super::link::{
-    BridgePort, DelLink, DumpLinks, GetLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink,
-    SetLink, Target, VethPeer,
+    BridgePort, DelLink, DumpLinks, GetLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink, SetLink, Target,
+    VethPeer,
 };
 use super::compare::{Flat, LINK_HEADER, identical, link_nests, parts, same_link};
 use super::{hex, iproute, written};
@@ -15,40 +15,24 @@ use std::vec::Vec;
 
 #[test]
 fn new_bridge() {
-    let mut link = NewLink::new(
-        "cni0",
-        LinkKind::Bridge {
-            vlan_filtering: None,
-        },
-    );
+    let mut link = NewLink::new("cni0", LinkKind::Bridge { vlan_filtering: None });
     link.mtu = Some(1450);
     link.mac = Some([0x02, 0x11, 0x22, 0x33, 0x44, 0x55]);
     same_link(|b| link.emit(b, 1), iproute::BR_NEW);
     link.mac = None;
-    link.kind = LinkKind::Bridge {
-        vlan_filtering: Some(true),
-    };
+    link.kind = LinkKind::Bridge { vlan_filtering: Some(true) };
     same_link(|b| link.emit(b, 1), iproute::BR_NEW_VLAN);
 }
 
 #[test]
 fn new_veth() {
-    let mut peer = VethPeer {
-        name: "vp1",
-        mac: Some([2, 0, 0, 0, 0, 2]),
-        mtu: Some(1450),
-        ..VethPeer::default()
-    };
+    let mut peer = VethPeer { name: "vp1", mac: Some([2, 0, 0, 0, 0, 2]), mtu: Some(1450), ..VethPeer::default() };
     let mut link = NewLink::new("vh1", LinkKind::Veth { peer });
     link.mtu = Some(1450);
     link.mac = Some([2, 0, 0, 0, 0, 1]);
     same_link(|b| link.emit(b, 1), iproute::VETH_NEW);
 
-    peer = VethPeer {
-        name: "eth0",
-        netns_fd: Some(4),
-        ..VethPeer::default()
-    };
+    peer = VethPeer { name: "eth0", netns_fd: Some(4), ..VethPeer::default() };
     link = NewLink::new("vh2", LinkKind::Veth { peer });
     link.mtu = Some(1450);
     link.master = Some(3);
@@ -59,15 +43,7 @@ fn new_veth() {
 fn new_link_up() {
     let link = NewLink {
         up: true,
-        ..NewLink::new(
-            "v",
-            LinkKind::Veth {
-                peer: VethPeer {
-                    name: "w",
-                    ..VethPeer::default()
-                },
-            },
-        )
+        ..NewLink::new("v", LinkKind::Veth { peer: VethPeer { name: "w", ..VethPeer::default() } })
     };
     let bytes = written(|b| link.emit(b, 1));
     let (_, _, header, flat) = parts(&bytes, LINK_HEADER, link_nests);
@@ -79,40 +55,10 @@ fn new_link_up() {
 #[test]
 fn set_link() {
     let by_index = |index| SetLink::new(Target::Index(index));
-    identical(
-        |b| by_index(3).flag(IFF_UP | IFF_PROMISC, true).emit(b, 1),
-        iproute::SET_UP,
-    );
-    identical(
-        |b| {
-            SetLink {
-                master: Some(3),
-                ..by_index(5)
-            }
-            .emit(b, 1)
-        },
-        iproute::SET_MASTER,
-    );
-    identical(
-        |b| {
-            SetLink {
-                master: Some(0),
-                ..by_index(6)
-            }
-            .emit(b, 1)
-        },
-        iproute::SET_NOMASTER,
-    );
-    identical(
-        |b| {
-            SetLink {
-                group: Some(77),
-                ..by_index(6)
-            }
-            .emit(b, 1)
-        },
-        iproute::SET_GROUP,
-    );
+    identical(|b| by_index(3).flag(IFF_UP | IFF_PROMISC, true).emit(b, 1), iproute::SET_UP);
+    identical(|b| SetLink { master: Some(3), ..by_index(5) }.emit(b, 1), iproute::SET_MASTER);
+    identical(|b| SetLink { master: Some(0), ..by_index(6) }.emit(b, 1), iproute::SET_NOMASTER);
+    identical(|b| SetLink { group: Some(77), ..by_index(6) }.emit(b, 1), iproute::SET_GROUP);
     let set = SetLink {
         alias: Some("picocni:net/abc/eth0"),
         mtu: Some(1400),
@@ -122,28 +68,17 @@ fn set_link() {
     same_link(|b| set.emit(b, 1), iproute::SET_ALIAS);
     let rename = SetLink {
         mac: Some([2, 0, 0, 0, 0, 9]),
-        ..SetLink::new(Target::Rename {
-            index: 4,
-            to: "eth9",
-        })
-        .flag(IFF_UP | IFF_ALLMULTI, true)
+        ..SetLink::new(Target::Rename { index: 4, to: "eth9" }).flag(IFF_UP | IFF_ALLMULTI, true)
     };
     same_link(|b| rename.emit(b, 1), iproute::SET_RENAME);
 }
 
 #[test]
 fn set_link_by_name_and_netns() {
-    let set = SetLink {
-        netns_fd: Some(9),
-        ..SetLink::new(Target::Name("eth9")).flag(IFF_UP, false)
-    };
+    let set = SetLink { netns_fd: Some(9), ..SetLink::new(Target::Name("eth9")).flag(IFF_UP, false) };
     let (_, _, header, flat) = parts(&written(|b| set.emit(b, 1)), LINK_HEADER, link_nests);
     assert_eq!(header, [&[0u8; 12][..], &[1, 0, 0, 0]].concat());
-    let expected: Flat = [
-        ([3].to_vec(), b"eth9\0".to_vec()),
-        ([28].to_vec(), [9, 0, 0, 0].to_vec()),
-    ]
-    .to_vec();
+    let expected: Flat = [([3].to_vec(), b"eth9\0".to_vec()), ([28].to_vec(), [9, 0, 0, 0].to_vec())].to_vec();
     assert_eq!(flat, expected);
 }
 
@@ -152,14 +87,8 @@ fn set_link_by_name_and_netns() {
 /// `IFLA_INFO_SLAVE_KIND`, as the kernel does when it tells about a port.
 #[test]
 fn set_bridge_port() {
-    let port = BridgePort {
-        hairpin: Some(true),
-        isolated: Some(true),
-    };
-    let set = SetLink {
-        port: Some(port),
-        ..SetLink::new(Target::Index(5))
-    };
+    let port = BridgePort { hairpin: Some(true), isolated: Some(true) };
+    let set = SetLink { port: Some(port), ..SetLink::new(Target::Index(5)) };
     let ours = parts(&written(|b| set.emit(b, 1)), LINK_HEADER, link_nests);
     let mut theirs = parts(&hex(iproute::SET_PORT), LINK_HEADER, link_nests);
     for (path, payload) in &mut theirs.3 {
@@ -177,11 +106,7 @@ fn set_bridge_port() {
 fn delete_link() {
     identical(|b| DelLink::Index(5).emit(b, 1), iproute::DEL_LINK);
     identical(|b| DelLink::Group(77).emit(b, 1), iproute::DEL_GROUP);
-    let (kind, _, header, flat) = parts(
-        &written(|b| DelLink::Name("vh1").emit(b, 1)),
-        LINK_HEADER,
-        link_nests,
-    );
+    let (kind, _, header, flat) = parts(&written(|b| DelLink::Name("vh1").emit(b, 1)), LINK_HEADER, link_nests);
     assert_eq!((kind, header), (17, [0; 16].to_vec()));
     assert_eq!(flat, [([3].to_vec(), b"vh1\0".to_vec())].to_vec());
 }
@@ -191,20 +116,8 @@ fn delete_link() {
 #[test]
 fn dump_links() {
     for (dump, theirs) in [
-        (
-            DumpLinks {
-                master: Some(3),
-                kind: None,
-            },
-            iproute::DUMP_MASTER,
-        ),
-        (
-            DumpLinks {
-                master: None,
-                kind: Some("veth"),
-            },
-            iproute::DUMP_TYPE,
-        ),
+        (DumpLinks { master: Some(3), kind: None }, iproute::DUMP_MASTER),
+        (DumpLinks { master: None, kind: Some("veth") }, iproute::DUMP_TYPE),
     ] {
         let ours = parts(&written(|b| dump.emit(b, 1)), LINK_HEADER, link_nests);
         let mut theirs = parts(&hex(theirs), LINK_HEADER, link_nests);
@@ -221,22 +134,11 @@ fn dump_links() {
 
 #[test]
 fn get_link() {
-    let (kind, flags, header, flat) = parts(
-        &written(|b| GetLink::Name("vh1").emit(b, 1)),
-        LINK_HEADER,
-        link_nests,
-    );
+    let (kind, flags, header, flat) = parts(&written(|b| GetLink::Name("vh1").emit(b, 1)), LINK_HEADER, link_nests);
     assert_eq!((kind, flags, header), (18, 1, [0; 16].to_vec()));
     let mask: (Vec<u16>, Vec<u8>) = ([29].to_vec(), [8, 0, 0, 0].to_vec());
-    assert_eq!(
-        flat,
-        [([3].to_vec(), b"vh1\0".to_vec()), mask.clone()].to_vec()
-    );
-    let (_, _, header, flat) = parts(
-        &written(|b| GetLink::Index(7).emit(b, 1)),
-        LINK_HEADER,
-        link_nests,
-    );
+    assert_eq!(flat, [([3].to_vec(), b"vh1\0".to_vec()), mask.clone()].to_vec());
+    let (_, _, header, flat) = parts(&written(|b| GetLink::Index(7).emit(b, 1)), LINK_HEADER, link_nests);
     assert_eq!(header[4..8], [7, 0, 0, 0]);
     assert_eq!(flat, [mask].to_vec());
 }

@@ -17,11 +17,7 @@ use std::vec::Vec;
 
 /// Bytes of hexadecimal text.
 fn hex(text: &str) -> Vec<u8> {
-    let digit = |b: u8| {
-        char::from(b)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let bytes: Vec<u8> = text
         .as_bytes()
         .as_chunks::<2>()

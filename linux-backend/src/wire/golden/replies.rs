@@ -15,11 +15,7 @@ fn text<const N: usize>(text: &str) -> heapless::String<N> {
     heapless::String::try_from(text).unwrap_or_default()
 }
 
-fn check<T: PartialEq + core::fmt::Debug>(
-    captured: &str,
-    parse: fn(&super::Message<'_>) -> Option<T>,
-    expected: T,
-) {
+fn check<T: PartialEq + core::fmt::Debug>(captured: &str, parse: fn(&super::Message<'_>) -> Option<T>, expected: T) {
     let bytes = hex(captured);
     assert_eq!(parse(&only(&bytes)), Some(expected));
     hurt(&bytes, parse);
@@ -73,11 +69,7 @@ fn bridge_port() {
         allmulti: Some(1),
         alias: text("picocni:net/abc/eth0"),
         carrier: true,
-        bridge_port: Some(BridgePortState {
-            state: 3,
-            hairpin: true,
-            isolated: true,
-        }),
+        bridge_port: Some(BridgePortState { state: 3, hairpin: true, isolated: true }),
         ..Link::default()
     };
     check(kernel::BRIDGE_PORT, Link::parse, expected);
@@ -122,13 +114,7 @@ fn addresses() {
         label: text("cni0"),
     };
     check(kernel::ADDR4, Addr::parse, v4.clone());
-    let point_to_point = Addr {
-        prefix: 32,
-        index: 2,
-        local: ip("10.0.0.1"),
-        address: ip("10.0.0.2"),
-        ..v4
-    };
+    let point_to_point = Addr { prefix: 32, index: 2, local: ip("10.0.0.1"), address: ip("10.0.0.2"), ..v4 };
     check(kernel::ADDR_PEER, Addr::parse, point_to_point);
     let v6 = Addr {
         family: 10,
@@ -183,15 +169,9 @@ fn routes() {
         ..route("192.0.2.0", 24)
     };
     check(kernel::ROUTE_TABLE, Route::parse, with_metrics);
-    let default = Route {
-        gateway: Some(ip("10.88.0.9")),
-        ..route("0.0.0.0", 0)
-    };
+    let default = Route { gateway: Some(ip("10.88.0.9")), ..route("0.0.0.0", 0) };
     check(kernel::ROUTE_DEFAULT, Route::parse, default);
-    let via = Route {
-        gateway: Some(ip("fd00:88::9")),
-        ..route("203.0.113.0", 24)
-    };
+    let via = Route { gateway: Some(ip("fd00:88::9")), ..route("203.0.113.0", 24) };
     check(kernel::ROUTE_VIA, Route::parse, via);
 }
 
@@ -217,22 +197,12 @@ fn looked_up_routes() {
 
 #[test]
 fn multipath() {
-    let expected = Route {
-        oif: None,
-        priority: 1024,
-        multipath: true,
-        ..route("2001:db8:1::", 48)
-    };
+    let expected = Route { oif: None, priority: 1024, multipath: true, ..route("2001:db8:1::", 48) };
     check(kernel::ROUTE_MULTIPATH, Route::parse, expected);
     let bytes = hex(kernel::ROUTE_MULTIPATH);
     let mut hops: Vec<NextHop> = NextHops::of(&only(&bytes)).collect();
     hops.sort_by_key(|hop| hop.gateway);
-    let hop = |gateway| NextHop {
-        oif: 3,
-        gateway: Some(ip(gateway)),
-        flags: 0,
-        weight: 1,
-    };
+    let hop = |gateway| NextHop { oif: 3, gateway: Some(ip(gateway)), flags: 0, weight: 1 };
     assert_eq!(hops, [hop("fd00:88::9"), hop("fd00:88::a")]);
     hurt(&bytes, |m| NextHops::of(m).count());
     let single = hex(kernel::ROUTE_DEFAULT);
@@ -241,23 +211,10 @@ fn multipath() {
 
 #[test]
 fn neighbours() {
-    let v4 = Neigh {
-        family: 2,
-        index: 3,
-        state: 0x80,
-        flags: 0,
-        dst: ip("10.88.0.7"),
-        mac: Some([2, 0, 0, 0, 0, 7]),
-    };
+    let v4 = Neigh { family: 2, index: 3, state: 0x80, flags: 0, dst: ip("10.88.0.7"), mac: Some([2, 0, 0, 0, 0, 7]) };
     check(kernel::NEIGH4, Neigh::parse, v4);
-    let v6 = Neigh {
-        family: 10,
-        index: 3,
-        state: 4,
-        flags: 0,
-        dst: ip("fd00:88::7"),
-        mac: Some([2, 0, 0, 0, 0, 0x17]),
-    };
+    let v6 =
+        Neigh { family: 10, index: 3, state: 4, flags: 0, dst: ip("fd00:88::7"), mac: Some([2, 0, 0, 0, 0, 0x17]) };
     check(kernel::NEIGH6, Neigh::parse, v6);
 }
 
@@ -274,12 +231,7 @@ fn rules() {
         flags: 0,
     };
     check(kernel::RULE_SRC, Rule::parse, source.clone());
-    let local = Rule {
-        src: None,
-        table: 255,
-        priority: 0,
-        ..source
-    };
+    let local = Rule { src: None, table: 255, priority: 0, ..source };
     check(kernel::RULE_LOCAL, Rule::parse, local);
 }
 
@@ -298,11 +250,7 @@ fn bridge_family() {
         master: Some(2),
         link: Some(3),
         operstate: 6,
-        bridge_port: Some(BridgePortState {
-            state: 3,
-            hairpin: false,
-            isolated: true,
-        }),
+        bridge_port: Some(BridgePortState { state: 3, hairpin: false, isolated: true }),
         ..Link::default()
     };
     check(kernel::BRIDGE_FAMILY, Link::parse, expected);
@@ -311,8 +259,5 @@ fn bridge_family() {
     if let Some(family) = other.get_mut(16) {
         *family = 10;
     }
-    assert_eq!(
-        Link::parse(&only(&other)).map(|link| link.bridge_port),
-        Some(None)
-    );
+    assert_eq!(Link::parse(&only(&other)).map(|link| link.bridge_port), Some(None));
 }

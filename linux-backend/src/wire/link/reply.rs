@@ -1,11 +1,10 @@
 //! What the kernel tells about a link.
 
 use super::{
-    IFINFOMSG_LEN, IFLA_ADDRESS, IFLA_ALLMULTI, IFLA_BR_VLAN_FILTERING, IFLA_BRPORT_ISOLATED,
-    IFLA_BRPORT_MODE, IFLA_BRPORT_STATE, IFLA_CARRIER, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME,
-    IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK,
-    IFLA_LINK_NETNSID, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE, IFLA_PROMISCUITY,
-    IFLA_PROTINFO, IFLA_TXQLEN, RTM_NEWLINK,
+    IFINFOMSG_LEN, IFLA_ADDRESS, IFLA_ALLMULTI, IFLA_BR_VLAN_FILTERING, IFLA_BRPORT_ISOLATED, IFLA_BRPORT_MODE,
+    IFLA_BRPORT_STATE, IFLA_CARRIER, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
+    IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU,
+    IFLA_OPERSTATE, IFLA_PROMISCUITY, IFLA_PROTINFO, IFLA_TXQLEN, RTM_NEWLINK,
 };
 use crate::wire::attr::{Attrs, i32_of, text_of, u8_of, u16_of, u32_of};
 use crate::wire::nlmsg::Message;
@@ -134,11 +133,8 @@ impl Link {
         self.slave_kind = text(IFLA_INFO_SLAVE_KIND);
         // Attribute numbers mean something only together with the kind.
         if self.kind == "bridge" {
-            self.vlan_filtering = info
-                .nested(IFLA_INFO_DATA)
-                .find(IFLA_BR_VLAN_FILTERING)
-                .and_then(u8_of)
-                .map(|v| v != 0);
+            self.vlan_filtering =
+                info.nested(IFLA_INFO_DATA).find(IFLA_BR_VLAN_FILTERING).and_then(u8_of).map(|v| v != 0);
         }
         if self.slave_kind == "bridge" {
             self.bridge_port = Some(port_state(info.nested(IFLA_INFO_SLAVE_DATA))?);

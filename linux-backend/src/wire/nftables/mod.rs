@@ -18,12 +18,10 @@ pub use chain::{Base, Chain, ChainKind, ChainView, Hook, del_chain, get_chain, n
 pub use expr::{Cmp, Ct, Expr, Meta, Nat, PayloadBase, Reg, ct_state, ct_status};
 pub use rule::{flush_chain, new_rule};
 pub use set::{
-    Data, DataType, Elem, Element, Elements, Set, SetData, add_element, concat, del_element,
-    dump_elements, get_element, new_set, parse_elements,
+    Data, DataType, Elem, Element, Elements, Set, SetData, add_element, concat, del_element, dump_elements,
+    get_element, new_set, parse_elements,
 };
-pub use table::{
-    TableView, del_table, get_generation, get_table, new_table, parse_generation, parse_table,
-};
+pub use table::{TableView, del_table, get_generation, get_table, new_table, parse_generation, parse_table};
 
 use super::attr::{Attrs, be32_of, str_of};
 use super::nfnetlink::{self, NFNL_SUBSYS_NFTABLES};
@@ -211,12 +209,7 @@ fn comment_of(userdata: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests")]
     use super::*;
     extern crate std;
     use std::string::String;
@@ -249,10 +242,7 @@ mod tests {
 
     #[test]
     fn comment_is_found_behind_other_user_data() {
-        assert_eq!(
-            comment_of(&[2, 1, 9, 0, 3, b'a', b'b', 0, 1, 0]),
-            Some("ab")
-        );
+        assert_eq!(comment_of(&[2, 1, 9, 0, 3, b'a', b'b', 0, 1, 0]), Some("ab"));
         assert_eq!(comment_of(&[2, 200, 9]), None);
         assert_eq!(comment_of(&[]), None);
     }

@@ -1,8 +1,8 @@
 //! Sets, maps and verdict maps, and their elements.
 
 use super::{
-    Comment, DATA_VALUE, DATA_VERDICT, LIST_ELEM, Table, Transaction, Verdict, comment_of, msg,
-    open, put_comment, put_value, put_verdict, query,
+    Comment, DATA_VALUE, DATA_VERDICT, LIST_ELEM, Table, Transaction, Verdict, comment_of, msg, open, put_comment,
+    put_value, put_verdict, query,
 };
 use crate::wire::attr::{Attrs, str_of};
 use crate::wire::nlmsg::{Batch, Message, NLM_F_CREATE, NLM_F_DUMP};
@@ -186,11 +186,7 @@ pub fn dump_elements(batch: &mut Batch<'_>, seq: u32, table: Table<'_>, set: &st
 }
 
 const fn key_only(key: &[u8]) -> Element<'_> {
-    Element {
-        key,
-        data: None,
-        comment: None,
-    }
+    Element { key, data: None, comment: None }
 }
 
 fn put_element(batch: &mut Batch<'_>, table: Table<'_>, set: &str, element: &Element<'_>) {
@@ -249,13 +245,7 @@ impl<'a> Iterator for Elements<'a> {
 
     fn next(&mut self) -> Option<Elem<'a>> {
         // An element without a key (a catch-all) is not one of ours.
-        self.list.find_map(|(kind, payload)| {
-            if kind == LIST_ELEM {
-                parse_elem(Attrs::new(payload))
-            } else {
-                None
-            }
-        })
+        self.list.find_map(|(kind, payload)| if kind == LIST_ELEM { parse_elem(Attrs::new(payload)) } else { None })
     }
 }
 
@@ -279,10 +269,7 @@ mod tests {
     #[test]
     fn concatenations_are_nfts_numbers() {
         // `type ipv4_addr . inet_proto . inet_service` is 0x730d in nft 1.0.6.
-        assert_eq!(
-            concat(&[DataType::Ipv4, DataType::Proto, DataType::Service]),
-            0x730d
-        );
+        assert_eq!(concat(&[DataType::Ipv4, DataType::Proto, DataType::Service]), 0x730d);
         assert_eq!(concat(&[DataType::IfIndex, DataType::Ipv6]), 0x508);
     }
 }

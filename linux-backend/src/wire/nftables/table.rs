@@ -17,12 +17,7 @@ const GEN_ID: u16 = 1;
 
 /// Creates a table. With `NLM_F_EXCL` in `flags` an existing one is `EEXIST`
 /// (17), without it that is success and its comment stays.
-pub fn new_table(
-    tx: &mut Transaction<'_, '_>,
-    table: Table<'_>,
-    comment: Option<Comment<'_>>,
-    flags: u16,
-) -> u32 {
+pub fn new_table(tx: &mut Transaction<'_, '_>, table: Table<'_>, comment: Option<Comment<'_>>, flags: u16) -> u32 {
     let seq = tx.message(msg::NEWTABLE, table.family, flags | NLM_F_CREATE);
     tx.attrs().attr_str0(NAME, table.name);
     tx.attrs().attr_be32(FLAGS, 0);

@@ -39,13 +39,7 @@ impl<'b> Batch<'b> {
     /// An empty batch over `buf`, whose content does not matter.
     #[must_use]
     pub const fn new(buf: &'b mut [u8]) -> Self {
-        Self {
-            buf,
-            len: 0,
-            open: None,
-            count: 0,
-            overflow: false,
-        }
+        Self { buf, len: 0, open: None, count: 0, overflow: false }
     }
 
     /// Forgets everything, the overflow too.
@@ -174,10 +168,7 @@ impl<'b> Batch<'b> {
     }
 
     /// Closes a nested attribute by writing its length.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a nest is ended once; the caller must not keep it"
-    )]
+    #[allow(clippy::needless_pass_by_value, reason = "a nest is ended once; the caller must not keep it")]
     pub fn nest_end(&mut self, nest: Nest) {
         match u16::try_from(self.len.saturating_sub(nest.start)) {
             Ok(len) => self.patch(nest.start, &len.to_ne_bytes()),
@@ -198,9 +189,7 @@ impl<'b> Batch<'b> {
     }
 
     fn attr_parts(&mut self, kind: u16, head: &[u8], tail: &[u8]) {
-        let len = attr::HEADER_LEN
-            .saturating_add(head.len())
-            .saturating_add(tail.len());
+        let len = attr::HEADER_LEN.saturating_add(head.len()).saturating_add(tail.len());
         let Ok(len) = u16::try_from(len) else {
             self.overflow = true;
             return;

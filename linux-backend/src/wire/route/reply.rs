@@ -1,8 +1,8 @@
 //! What the kernel tells about a route.
 
 use super::{
-    RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
-    RTA_TABLE, RTA_VIA, RTAX_ADVMSS, RTAX_MTU, RTM_NEWROUTE, RTMSG_LEN,
+    RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTA_VIA,
+    RTAX_ADVMSS, RTAX_MTU, RTM_NEWROUTE, RTMSG_LEN,
 };
 use crate::wire::addr::AF_INET;
 use crate::wire::attr::{Attrs, align, ip_of, u16_of, u32_of};
@@ -58,17 +58,7 @@ impl Route {
             return None;
         }
         let header = message.payload.first_chunk::<RTMSG_LEN>()?;
-        let [
-            family,
-            prefix,
-            _src_len,
-            _tos,
-            table,
-            protocol,
-            scope,
-            kind,
-            flags @ ..,
-        ] = *header;
+        let [family, prefix, _src_len, _tos, table, protocol, scope, kind, flags @ ..] = *header;
         let any = match family {
             AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             crate::wire::addr::AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -148,9 +138,7 @@ impl<'a> NextHops<'a> {
     #[must_use]
     pub fn of(message: &Message<'a>) -> Self {
         let found = message.attrs(RTMSG_LEN).find(RTA_MULTIPATH);
-        Self {
-            rest: found.unwrap_or(&[]),
-        }
+        Self { rest: found.unwrap_or(&[]) }
     }
 }
 
@@ -167,10 +155,7 @@ impl Iterator for NextHops<'_> {
         self.rest = rest.get(align(len)..).unwrap_or(&[]);
         Some(NextHop {
             oif: u32::from_ne_bytes(oif),
-            gateway: attrs
-                .find(RTA_GATEWAY)
-                .and_then(ip_of)
-                .or_else(|| attrs.find(RTA_VIA).and_then(via)),
+            gateway: attrs.find(RTA_GATEWAY).and_then(ip_of).or_else(|| attrs.find(RTA_VIA).and_then(via)),
             flags,
             // rtnh_hops is the weight less one.
             weight: u16::from(hops).saturating_add(1),

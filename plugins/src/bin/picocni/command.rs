@@ -49,11 +49,24 @@ fn options(arguments: Words, environ: Environ) -> Result<Options> {
         } else if options.netns.is_empty() {
             options.netns = word;
         } else {
-            return Err(err!(ENVIRONMENT, "too many arguments", word, "; usage: picocni ", arguments.get(1), " NETWORK NETNS"));
+            return Err(err!(
+                ENVIRONMENT,
+                "too many arguments",
+                word,
+                "; usage: picocni ",
+                arguments.get(1),
+                " NETWORK NETNS"
+            ));
         }
     }
     if options.network.is_empty() || options.netns.is_empty() {
-        return Err(err!(ENVIRONMENT, "missing arguments", "usage: picocni ", arguments.get(1), " NETWORK NETNS [-i IFNAME]"));
+        return Err(err!(
+            ENVIRONMENT,
+            "missing arguments",
+            "usage: picocni ",
+            arguments.get(1),
+            " NETWORK NETNS [-i IFNAME]"
+        ));
     }
     Ok(options)
 }
@@ -110,7 +123,11 @@ pub(crate) fn run(verb: &str, arguments: Words, environ: Environ, memory: &'stat
 }
 
 fn act(
-    verb: &str, namespace: &Namespace, attachment: &Attachment<'_>, session: &mut Session<'_>, memory: &mut RuntimeMemory,
+    verb: &str,
+    namespace: &Namespace,
+    attachment: &Attachment<'_>,
+    session: &mut Session<'_>,
+    memory: &mut RuntimeMemory,
 ) -> Result<()> {
     let quiet = &mut |_: runtime::Event<'_>| {};
     match verb {
@@ -126,11 +143,17 @@ fn act(
 }
 
 /// A namespace that add made goes again if add fails.
-fn add(namespace: &Namespace, attachment: &Attachment<'_>, session: &mut Session<'_>, memory: &mut RuntimeMemory) -> Result<()> {
+fn add(
+    namespace: &Namespace,
+    attachment: &Attachment<'_>,
+    session: &mut Session<'_>,
+    memory: &mut RuntimeMemory,
+) -> Result<()> {
     let existed = rustix::fs::access(namespace.path.as_str(), rustix::fs::Access::EXISTS).is_ok();
     namespace.make()?;
-    let outcome = prepare(namespace, existed, session)
-        .and_then(|()| runtime::add(session, memory, attachment, &mut |_| {}).map(|result| terminal::out(&[&result, &"\n"])));
+    let outcome = prepare(namespace, existed, session).and_then(|()| {
+        runtime::add(session, memory, attachment, &mut |_| {}).map(|result| terminal::out(&[&result, &"\n"]))
+    });
     if outcome.is_err() && namespace.is_new && !existed {
         let _ = namespace.remove();
     }

@@ -27,10 +27,12 @@ pub(crate) fn run(arguments: Words) -> Result<i32> {
         return Err(err!(ENVIRONMENT, "missing DIR", "usage: picocni install DIR, for example /opt/cni/bin"));
     }
     let mut bytes = [core::mem::MaybeUninit::<u8>::uninit(); limits::PATH];
-    let (own, _) = readlinkat_raw(CWD, "/proc/self/exe", &mut bytes).map_err(|errno| failed(&"failed to find own file", "/proc/self/exe", errno))?;
+    let (own, _) = readlinkat_raw(CWD, "/proc/self/exe", &mut bytes)
+        .map_err(|errno| failed(&"failed to find own file", "/proc/self/exe", errno))?;
     let own = core::str::from_utf8(own).map_err(|_| err!(IO, "own path is not UTF-8"))?;
     // A link beside the program survives a move of the directory.
-    let target = own.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.contains('/')).unwrap_or(own);
+    let target =
+        own.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.contains('/')).unwrap_or(own);
     match mkdirat(CWD, dir, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(failed(&"failed to make directory", dir, errno)),
@@ -39,7 +41,12 @@ pub(crate) fn run(arguments: Words) -> Result<i32> {
     for plugin in picocni::REGISTRY {
         let path = link_path(dir, plugin.name())?;
         if !is_ours(&path)? {
-            return Err(err!(CONFLICT, "another file is in the way", path, " is not a link to picocni; move it away first"));
+            return Err(err!(
+                CONFLICT,
+                "another file is in the way",
+                path,
+                " is not a link to picocni; move it away first"
+            ));
         }
     }
     for plugin in picocni::REGISTRY {

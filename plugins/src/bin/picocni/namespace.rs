@@ -39,7 +39,8 @@ impl Namespace {
             return Err(err!(ENVIRONMENT, "missing NETNS", "a path, pid:N or new:NAME"));
         }
         if let Some(pid) = word.strip_prefix("pid:") {
-            parse_u32(pid).ok_or_else(|| err!(ENVIRONMENT, "invalid NETNS", "\"", word, "\": N of pid:N is a process ID"))?;
+            parse_u32(pid)
+                .ok_or_else(|| err!(ENVIRONMENT, "invalid NETNS", "\"", word, "\": N of pid:N is a process ID"))?;
             let path = fits(&[&"/proc/", &pid, &"/ns/net"]).ok_or_else(too_long)?;
             return Ok(Namespace { path, is_new: false });
         }
@@ -60,7 +61,14 @@ impl Namespace {
         }
         pin(&self.path).map_err(|errno| {
             let _ = self.remove();
-            err!(NETNS, "failed to make a network namespace", self.path, ": errno ", errno.raw_os_error(), " (run as root)")
+            err!(
+                NETNS,
+                "failed to make a network namespace",
+                self.path,
+                ": errno ",
+                errno.raw_os_error(),
+                " (run as root)"
+            )
         })
     }
 
@@ -72,7 +80,9 @@ impl Namespace {
         let _ = unmount(self.path.as_str(), UnmountFlags::DETACH);
         match unlinkat(CWD, self.path.as_str(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(err!(NETNS, "failed to remove a network namespace", self.path, ": errno ", errno.raw_os_error())),
+            Err(errno) => {
+                Err(err!(NETNS, "failed to remove a network namespace", self.path, ": errno ", errno.raw_os_error()))
+            }
         }
     }
 }
@@ -90,7 +100,8 @@ pub(crate) fn named(name: &str) -> Result<Path> {
 
 fn absolute(word: &str) -> Result<Path> {
     let mut bytes = [core::mem::MaybeUninit::<u8>::uninit(); limits::SANDBOX];
-    let (cwd, _) = rustix::fs::readlinkat_raw(CWD, "/proc/self/cwd", &mut bytes).map_err(|_| err!(IO, "failed to read the working directory"))?;
+    let (cwd, _) = rustix::fs::readlinkat_raw(CWD, "/proc/self/cwd", &mut bytes)
+        .map_err(|_| err!(IO, "failed to read the working directory"))?;
     let cwd = core::str::from_utf8(cwd).map_err(|_| err!(IO, "the working directory is not UTF-8"))?;
     fits(&[&cwd.trim_end_matches('/'), &"/", &word]).ok_or_else(too_long)
 }

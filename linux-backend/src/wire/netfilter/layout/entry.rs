@@ -5,8 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::TABLE;
 use super::network::Network;
 use super::rules::{
-    ANY4, ANY6, HAIRPIN4, HAIRPIN6, HOSTIP4, HOSTIP6, LOOPBACK4, MASQ4, MASQ6, MASQALL4, MASQALL6,
-    SELF4, SELF6,
+    ANY4, ANY6, HAIRPIN4, HAIRPIN6, HOSTIP4, HOSTIP6, LOOPBACK4, MASQ4, MASQ6, MASQALL4, MASQALL6, SELF4, SELF6,
 };
 use crate::wire::attr::{be16_of, ip_of, u32_of};
 use crate::wire::nftables::{
@@ -35,12 +34,7 @@ impl HostPort {
     ///
     /// # Errors
     /// [`FamilyMismatch`], see there.
-    pub fn new(
-        host: Option<IpAddr>,
-        protocol: u8,
-        port: u16,
-        target: SocketAddr,
-    ) -> Result<Self, FamilyMismatch> {
+    pub fn new(host: Option<IpAddr>, protocol: u8, port: u16, target: SocketAddr) -> Result<Self, FamilyMismatch> {
         if host.is_some_and(|h| h.is_ipv4() != target.is_ipv4()) {
             return Err(FamilyMismatch);
         }
@@ -138,11 +132,7 @@ pub fn add(tx: &mut Transaction<'_, '_>, entry: &Entry, owner: Comment<'_>, clai
         Claim::Exclusive => NLM_F_EXCL,
         Claim::Shared => 0,
     };
-    let element = Element {
-        key: key.get(),
-        data,
-        comment: Some(owner),
-    };
+    let element = Element { key: key.get(), data, comment: Some(owner) };
     add_element(tx, TABLE, set, &element, flags)
 }
 
@@ -172,10 +162,7 @@ pub fn decode(set: &str, elem: &Elem<'_>) -> Option<Entry> {
             decode_port(Some(ip_of(host)?), service, elem.data?)?
         }
         ANY4 | ANY6 => decode_port(None, elem.key, elem.data?)?,
-        HAIRPIN4 | HAIRPIN6 => Entry::Hairpin {
-            ifindex: u32_of(elem.key)?,
-            addr: ip_of(elem.key.get(4..)?)?,
-        },
+        HAIRPIN4 | HAIRPIN6 => Entry::Hairpin { ifindex: u32_of(elem.key)?, addr: ip_of(elem.key.get(4..)?)? },
         SELF4 | SELF6 => Entry::Itself(ip_of(elem.key.get(..addr_len)?)?),
         LOOPBACK4 => Entry::Loopback(Ipv4Addr::from(*elem.key.first_chunk()?)),
         MASQALL4 | MASQALL6 => Entry::MasqueradeAll(ip_of(elem.key)?),
@@ -183,10 +170,7 @@ pub fn decode(set: &str, elem: &Elem<'_>) -> Option<Entry> {
             let Data::Verdict(Verdict::Jump(chain)) = elem.data? else {
                 return None;
             };
-            Entry::Masquerade {
-                addr: ip_of(elem.key)?,
-                network: Network::from_chain_name(chain)?,
-            }
+            Entry::Masquerade { addr: ip_of(elem.key)?, network: Network::from_chain_name(chain)? }
         }
         _ => return None,
     };
@@ -225,10 +209,9 @@ impl Entry {
                 };
                 (set, bytes.put(&[p.protocol, 0, 0, 0]).port(p.port))
             }
-            Self::Hairpin { ifindex, addr } => (
-                by_family(addr, HAIRPIN4, HAIRPIN6),
-                bytes.put(&ifindex.to_ne_bytes()).ip(addr),
-            ),
+            Self::Hairpin { ifindex, addr } => {
+                (by_family(addr, HAIRPIN4, HAIRPIN6), bytes.put(&ifindex.to_ne_bytes()).ip(addr))
+            }
             Self::Itself(addr) => (by_family(addr, SELF4, SELF6), bytes.ip(addr).ip(addr)),
             Self::Loopback(addr) => (LOOPBACK4, bytes.put(&addr.octets())),
             Self::MasqueradeAll(addr) => (by_family(addr, MASQALL4, MASQALL6), bytes.ip(addr)),
@@ -253,10 +236,7 @@ struct Bytes {
 
 impl Bytes {
     const fn new() -> Self {
-        Self {
-            bytes: [0; 32],
-            len: 0,
-        }
+        Self { bytes: [0; 32], len: 0 }
     }
 
     fn put(mut self, part: &[u8]) -> Self {

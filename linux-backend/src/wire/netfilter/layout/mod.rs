@@ -39,10 +39,7 @@ pub use rules::{SET_NAMES, ensure_table};
 use crate::wire::nftables::{Comment, Family, Table};
 
 /// The table.
-pub const TABLE: Table<'static> = Table {
-    family: Family::Inet,
-    name: "picocni",
-};
+pub const TABLE: Table<'static> = Table { family: Family::Inet, name: "picocni" };
 
 /// The table's comment. It names the layout: rules of another number are not
 /// ours to add elements to. Kernels before 5.10 do not keep it.

@@ -7,8 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::TABLE;
 use super::rules::{DADDR4, DADDR6, IS_V4, IS_V6, NFPROTO};
 use crate::wire::nftables::{
-    Chain, Cmp, Expr, PayloadBase, Reg, Transaction, Verdict, del_chain, flush_chain, new_chain,
-    new_rule,
+    Chain, Cmp, Expr, PayloadBase, Reg, Transaction, Verdict, del_chain, flush_chain, new_chain, new_rule,
 };
 
 /// A network in CIDR form, with zero host bits.
@@ -147,9 +146,7 @@ impl Writer {
     }
 
     fn digit(&mut self, digit: u8) {
-        let _ = self
-            .0
-            .push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        let _ = self.0.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
     }
 }
 
@@ -160,12 +157,7 @@ impl Writer {
 /// An [`super::Entry::Masquerade`] without its chain is `ENOENT` (2).
 pub fn ensure_network(tx: &mut Transaction<'_, '_>, network: &Network) {
     let name = network.chain_name();
-    let chain = Chain {
-        table: TABLE,
-        name: &name,
-        base: None,
-        comment: None,
-    };
+    let chain = Chain { table: TABLE, name: &name, base: None, comment: None };
     new_chain(tx, &chain, 0);
     flush_chain(tx, TABLE, &name);
     match network.addr {

@@ -2,8 +2,8 @@
 
 use super::{LAYOUT_COMMENT, TABLE};
 use crate::wire::nftables::{
-    Base, Chain, ChainKind, Cmp, Ct, DataType, Expr, Family, Hook, Meta, Nat, PayloadBase, Reg,
-    Set, SetData, Transaction, Verdict, concat, ct_status, new_chain, new_rule, new_set, new_table,
+    Base, Chain, ChainKind, Cmp, Ct, DataType, Expr, Family, Hook, Meta, Nat, PayloadBase, Reg, Set, SetData,
+    Transaction, Verdict, concat, ct_status, new_chain, new_rule, new_set, new_table,
 };
 use crate::wire::nlmsg::NLM_F_EXCL;
 
@@ -22,10 +22,8 @@ pub(super) const MASQ4: &str = "masq4";
 pub(super) const MASQ6: &str = "masq6";
 
 /// Every set and map of the table, in the order they are made.
-pub const SET_NAMES: [&str; 13] = [
-    HOSTIP4, ANY4, HOSTIP6, ANY6, HAIRPIN4, HAIRPIN6, SELF4, SELF6, LOOPBACK4, MASQALL4, MASQALL6,
-    MASQ4, MASQ6,
-];
+pub const SET_NAMES: [&str; 13] =
+    [HOSTIP4, ANY4, HOSTIP6, ANY6, HAIRPIN4, HAIRPIN6, SELF4, SELF6, LOOPBACK4, MASQALL4, MASQALL6, MASQ4, MASQ6];
 
 use DataType::{IfIndex, Ipv4, Ipv6, Proto, Service};
 
@@ -46,14 +44,8 @@ const SETS: [(u32, u32, Option<SetData>); 13] = [
     (concat(&[Ipv6]), 16, Some(SetData::Verdict)),
 ];
 
-const TARGET4: SetData = SetData::Value {
-    kind: concat(&[Ipv4, Service]),
-    len: 8,
-};
-const TARGET6: SetData = SetData::Value {
-    kind: concat(&[Ipv6, Service]),
-    len: 20,
-};
+const TARGET4: SetData = SetData::Value { kind: concat(&[Ipv4, Service]), len: 8 };
+const TARGET6: SetData = SetData::Value { kind: concat(&[Ipv6, Service]), len: 20 };
 
 const HOSTPORTS: &str = "hostports";
 const PREROUTING: &str = "prerouting";
@@ -62,12 +54,7 @@ const MARTIANS: &str = "martians";
 const POSTROUTING: &str = "postrouting";
 
 const fn base(kind: ChainKind, hook: Hook, priority: i32) -> Option<Base> {
-    Some(Base {
-        kind,
-        hook,
-        priority,
-        drop_by_default: false,
-    })
+    Some(Base { kind, hook, priority, drop_by_default: false })
 }
 
 const CHAINS: [(&str, Option<Base>); 5] = [
@@ -175,31 +162,9 @@ const RULES: [(&str, &[Expr<'static>]); 17] = [
     (PREROUTING, &[FIB, IS_LOCAL, TO_HOSTPORTS]),
     (OUTPUT, &[FIB, IS_LOCAL, TO_HOSTPORTS]),
     // iif != "lo" ip daddr 127.0.0.0/8 drop
-    (
-        MARTIANS,
-        &[
-            IIF,
-            NOT_LO,
-            NFPROTO,
-            IS_V4,
-            net(DADDR4, 1, Reg::R1),
-            IS_127,
-            DROP,
-        ],
-    ),
+    (MARTIANS, &[IIF, NOT_LO, NFPROTO, IS_V4, net(DADDR4, 1, Reg::R1), IS_127, DROP]),
     // iif != "lo" ip saddr 127.0.0.0/8 drop
-    (
-        MARTIANS,
-        &[
-            IIF,
-            NOT_LO,
-            NFPROTO,
-            IS_V4,
-            net(SADDR4, 1, Reg::R1),
-            IS_127,
-            DROP,
-        ],
-    ),
+    (MARTIANS, &[IIF, NOT_LO, NFPROTO, IS_V4, net(SADDR4, 1, Reg::R1), IS_127, DROP]),
     // ct status dnat iif . ip daddr @hairpin4 masquerade
     // Two pods of one bridge: the answer would go straight back over the
     // bridge, and the client would get it from the pod, not from the host.
@@ -307,25 +272,9 @@ const RULES: [(&str, &[Expr<'static>]); 17] = [
         ],
     ),
     // ip saddr vmap @masq4
-    (
-        POSTROUTING,
-        &[
-            NFPROTO,
-            IS_V4,
-            net(SADDR4, 4, Reg::R1),
-            Expr::LookupMap(MASQ4, Reg::R1, Reg::VERDICT),
-        ],
-    ),
+    (POSTROUTING, &[NFPROTO, IS_V4, net(SADDR4, 4, Reg::R1), Expr::LookupMap(MASQ4, Reg::R1, Reg::VERDICT)]),
     // ip6 saddr vmap @masq6
-    (
-        POSTROUTING,
-        &[
-            NFPROTO,
-            IS_V6,
-            net(SADDR6, 16, Reg::R1),
-            Expr::LookupMap(MASQ6, Reg::R1, Reg::VERDICT),
-        ],
-    ),
+    (POSTROUTING, &[NFPROTO, IS_V6, net(SADDR6, 16, Reg::R1), Expr::LookupMap(MASQ6, Reg::R1, Reg::VERDICT)]),
 ];
 
 /// Writes the whole table: chains, sets and rules, without elements.
@@ -337,23 +286,11 @@ const RULES: [(&str, &[Expr<'static>]); 17] = [
 pub fn ensure_table(tx: &mut Transaction<'_, '_>) -> u32 {
     let seq = new_table(tx, TABLE, LAYOUT_COMMENT, NLM_F_EXCL);
     for (name, base) in CHAINS {
-        let chain = Chain {
-            table: TABLE,
-            name,
-            base,
-            comment: None,
-        };
+        let chain = Chain { table: TABLE, name, base, comment: None };
         new_chain(tx, &chain, 0);
     }
     for (id, (name, (key_type, key_len, data))) in (1u32..).zip(SET_NAMES.into_iter().zip(SETS)) {
-        let set = Set {
-            table: TABLE,
-            name,
-            id,
-            key_type,
-            key_len,
-            data,
-        };
+        let set = Set { table: TABLE, name, id, key_type, key_len, data };
         new_set(tx, &set, 0);
     }
     for (chain, exprs) in &RULES {

@@ -46,7 +46,11 @@ fn call(log: &Log, span: &Span) {
 
 /// When the plugin before this one returned: the runtime worked from then on.
 fn previous_end(log: &Log, span: &Span) -> u64 {
-    log.spans().iter().filter(|other| other.caller.is_empty() && other.ended_us <= span.began_us).map(|other| other.ended_us).max()
+    log.spans()
+        .iter()
+        .filter(|other| other.caller.is_empty() && other.ended_us <= span.began_us)
+        .map(|other| other.ended_us)
+        .max()
         .unwrap_or(span.began_us)
 }
 

@@ -21,7 +21,12 @@ pub(super) fn check(session: &mut Session<'_>) -> Result<()> {
     if let Some(name) = link {
         return Err(err!(CHANGED, "a link was left behind", name));
     }
-    for dir in ["/run/cni/picocni/portmap/attachments", "/run/cni/picocni/portmap/ports", "/run/cni/picocni/masq", "/var/lib/cni/results"] {
+    for dir in [
+        "/run/cni/picocni/portmap/attachments",
+        "/run/cni/picocni/portmap/ports",
+        "/run/cni/picocni/masq",
+        "/var/lib/cni/results",
+    ] {
         let mut left: heapless::String<64> = heapless::String::new();
         session.backend.list(dir, &mut |name| {
             left.clear();
@@ -37,7 +42,13 @@ pub(super) fn check(session: &mut Session<'_>) -> Result<()> {
         return Err(err!(CHANGED, "a lease was left behind", ip));
     }
     for to in [super::WEB_V4, super::WEB_V6] {
-        let port = PublishedPort { protocol: Protocol::Tcp, host_ip: None, host_port: super::HOST_PORT, to, to_port: super::CONTAINER_PORT };
+        let port = PublishedPort {
+            protocol: Protocol::Tcp,
+            host_ip: None,
+            host_port: super::HOST_PORT,
+            to,
+            to_port: super::CONTAINER_PORT,
+        };
         if session.backend.is_published(&port, "")? {
             return Err(err!(CHANGED, "a published port was left behind", port));
         }

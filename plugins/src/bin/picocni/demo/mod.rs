@@ -53,7 +53,10 @@ const WEB_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd22, 0, 0, 0, 0, 0, 0, 3));
 /// Microseconds of the monotonic clock.
 pub(super) fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0) / 1000)
+    u64::try_from(now.tv_sec)
+        .unwrap_or(0)
+        .saturating_mul(1_000_000)
+        .saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0) / 1000)
 }
 
 /// Runs a step and shows it with its time.
@@ -128,7 +131,9 @@ pub(crate) fn run(arguments: Words, environ: Environ, memory: &'static mut Memor
     for pod in [&web, &client] {
         pod.namespace.remove()?;
     }
-    step(&[&"nothing left behind: no link, lease, claim, rule, record or cache entry"], || leftovers::check(&mut session))?;
+    step(&[&"nothing left behind: no link, lease, claim, rule, record or cache entry"], || {
+        leftovers::check(&mut session)
+    })?;
     let took = now_us().saturating_sub(began);
     out(&[&"\nAll of it in ", &(took / 1000), &" ms.\n"]);
     Ok(0)
@@ -160,7 +165,9 @@ fn add(session: &mut Session<'_>, memory: &mut RuntimeMemory, pod: &Pod, name: &
 
 fn talk(places: &Places) -> Result<()> {
     out(&[&"\nPackets\n"]);
-    for (from, to) in [(&places.client, WEB_V4), (&places.client, WEB_V6), (&places.client, GATEWAY_V4), (&places.client, GATEWAY_V6)] {
+    for (from, to) in
+        [(&places.client, WEB_V4), (&places.client, WEB_V6), (&places.client, GATEWAY_V4), (&places.client, GATEWAY_V6)]
+    {
         step(&[&"ping ", &to, &" from client"], || traffic::ping(places, from, to))?;
     }
     step(&[&"ping ", &WEB_V4, &" from the host"], || traffic::ping(places, &places.host, WEB_V4))?;
@@ -183,7 +190,9 @@ fn talk(places: &Places) -> Result<()> {
 fn unwire(session: &mut Session<'_>, memory: &mut RuntimeMemory, web: &Pod, client: &Pod) -> Result<()> {
     out(&[&"\nDEL and GC\n"]);
     step(&[&"DEL web"], || runtime::del(session, memory, &web.attachment(), &mut |_| {}))?;
-    step(&[&"DEL web again: what is gone is success"], || runtime::del(session, memory, &web.attachment(), &mut |_| {}))?;
+    step(&[&"DEL web again: what is gone is success"], || {
+        runtime::del(session, memory, &web.attachment(), &mut |_| {})
+    })?;
     // Nobody calls DEL for the client: its attachment is left to GC.
     step(&[&"GC with no valid attachment: takes the client's"], || {
         runtime::gc(session, memory, &client.attachment(), Some(&[]), &mut |_| {})
@@ -192,14 +201,16 @@ fn unwire(session: &mut Session<'_>, memory: &mut RuntimeMemory, web: &Pod, clie
 
 /// Leaves the operator in the wired pod; everything goes with the shell.
 fn stop_in_pod(web: &Pod, environ: Environ) -> Result<i32> {
-    out(&[&"\nYou are in pod \"web\"; everything vanishes when you leave (exit).\n\n",
+    out(&[
+        &"\nYou are in pod \"web\"; everything vanishes when you leave (exit).\n\n",
         &"  ip addr; ip route                         what bridge and host-local set\n",
         &"  ping 10.22.0.1; ping fd22::1              the gateway\n",
         &"  python3 -m http.server 80 &               then:\n",
         &"  curl http://10.22.0.1:8080/               through the published port, back to this pod\n",
         &"  cat /run/demo/demo.conflist               the network\n",
         &"  ls /var/lib/cni/networks/demo             leases\n",
-        &"  cat /var/lib/cni/results/*                the runtime's result cache\n\n"]);
+        &"  cat /var/lib/cni/results/*                the runtime's result cache\n\n",
+    ]);
     crate::exec::enter(&web.namespace.path)?;
     let shell = environ.get("SHELL");
     let mut words = Pointers::new();

@@ -35,8 +35,10 @@ pub(super) fn enter() -> Result<()> {
     // Without this the kernel refuses a group map (user_namespaces(7)).
     let _ = put("/proc/self/setgroups", "deny");
     let map = |id: u32| fits::<32>(&[&"0 ", &id, &" 1"]).unwrap_or_default();
-    put("/proc/self/uid_map", &map(uid)).map_err(|errno| failed(&"failed to become root of a user namespace", errno))?;
-    put("/proc/self/gid_map", &map(gid)).map_err(|errno| failed(&"failed to become root of a user namespace", errno))?;
+    put("/proc/self/uid_map", &map(uid))
+        .map_err(|errno| failed(&"failed to become root of a user namespace", errno))?;
+    put("/proc/self/gid_map", &map(gid))
+        .map_err(|errno| failed(&"failed to become root of a user namespace", errno))?;
     furnish()
 }
 
@@ -64,6 +66,7 @@ pub(super) fn write_conflist(dir: &str, text: &str) -> Result<()> {
     mkdirat(CWD, dir, Mode::from_raw_mode(0o755)).map_err(io)?;
     let path: heapless::String<{ limits::PATH }> =
         fits(&[&dir, &"/demo.conflist"]).ok_or_else(crate::command::path_limit)?;
-    let fd = openat(CWD, path.as_str(), OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o644)).map_err(io)?;
+    let fd = openat(CWD, path.as_str(), OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o644))
+        .map_err(io)?;
     write(&fd, text.as_bytes()).map(|_| ()).map_err(io)
 }

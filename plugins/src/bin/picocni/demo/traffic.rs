@@ -10,8 +10,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, read, write};
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, bind, connect, ipproto, listen, recv,
-    sendto, socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, bind, connect, ipproto,
+    listen, recv, sendto, socket_with,
 };
 
 use crate::namespace::{enter, own};
@@ -37,14 +37,21 @@ fn failed(what: Phrase, errno: Errno) -> Error {
 impl Places {
     pub(super) fn open(web: &str, client: &str) -> Result<Self> {
         let open = |path: &str| {
-            openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| failed(&"failed to open a namespace", errno))
+            openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| failed(&"failed to open a namespace", errno))
         };
         let host = own().map_err(|errno| failed(&"failed to open the demo's own namespace", errno))?;
         Ok(Places { host, web: open(web)?, client: open(client)? })
     }
 
     /// Makes a socket in `place`; this process is back on the host afterwards.
-    fn socket(&self, place: &OwnedFd, v6: bool, kind: SocketType, protocol: Option<Protocol>) -> core::result::Result<OwnedFd, Errno> {
+    fn socket(
+        &self,
+        place: &OwnedFd,
+        v6: bool,
+        kind: SocketType,
+        protocol: Option<Protocol>,
+    ) -> core::result::Result<OwnedFd, Errno> {
         enter(place)?;
         let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
         let made = socket_with(family, kind, SocketFlags::CLOEXEC, protocol);
@@ -167,5 +174,9 @@ fn hear(fd: &OwnedFd, expected: &[u8], what: Phrase) -> Result<()> {
             Err(errno) => return Err(failed(what, errno)),
         }
     }
-    if buffer.get(..length) == Some(expected) { Ok(()) } else { Err(err!(KERNEL, what, "other bytes came than were sent")) }
+    if buffer.get(..length) == Some(expected) {
+        Ok(())
+    } else {
+        Err(err!(KERNEL, what, "other bytes came than were sent"))
+    }
 }

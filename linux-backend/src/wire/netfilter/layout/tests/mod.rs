@@ -26,9 +26,7 @@ const CREATE_OR_APPEND: u16 = 0xc00;
 const OWNER: &str = "net/id/eth0";
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len() / 2)
-        .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
-        .collect()
+    (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
 }
 
 /// One message in a comparable form: type, flags and every attribute with the
@@ -45,17 +43,8 @@ fn flatten(kind: u16, flags: u16, payload: &[u8]) -> Flat {
     let mut attrs = Vec::new();
     walk(kind, &payload[4..], &mut Vec::new(), &mut attrs);
     // nft leaves NLM_F_CREATE out for a table, where the kernel ignores it.
-    let flags = if kind == 0x0a00 {
-        0
-    } else {
-        flags & CREATE_OR_APPEND
-    };
-    Flat {
-        kind,
-        flags,
-        header: payload[..4].to_vec(),
-        attrs,
-    }
+    let flags = if kind == 0x0a00 { 0 } else { flags & CREATE_OR_APPEND };
+    Flat { kind, flags, header: payload[..4].to_vec(), attrs }
 }
 
 fn walk(kind: u16, list: &[u8], path: &mut Vec<u16>, out: &mut Vec<(Vec<u16>, Vec<u8>)>) {
@@ -127,9 +116,7 @@ fn sent(write: impl FnOnce(&mut Transaction<'_, '_>)) -> Vec<u8> {
 
 fn ours(write: impl FnOnce(&mut Transaction<'_, '_>)) -> Vec<Flat> {
     let raw = sent(write);
-    let mut all: Vec<Flat> = Messages::new(&raw)
-        .map(|m| flatten(m.kind, m.flags, m.payload))
-        .collect();
+    let mut all: Vec<Flat> = Messages::new(&raw).map(|m| flatten(m.kind, m.flags, m.payload)).collect();
     all.remove(0);
     all.pop();
     all
@@ -161,27 +148,15 @@ fn entries() -> [Entry; 13] {
         port("", 17, 8053, "[fd88::5]:53"),
         port("192.0.2.11", 6, 8081, "10.88.0.6:80"),
         port("2001:db8::11", 132, 8081, "[fd88::6]:80"),
-        Entry::Hairpin {
-            ifindex: 1,
-            addr: v4,
-        },
-        Entry::Hairpin {
-            ifindex: 1,
-            addr: v6,
-        },
+        Entry::Hairpin { ifindex: 1, addr: v4 },
+        Entry::Hairpin { ifindex: 1, addr: v6 },
         Entry::Itself(v4),
         Entry::Itself(v6),
         Entry::Loopback("10.88.0.5".parse().unwrap()),
         Entry::MasqueradeAll(v4),
         Entry::MasqueradeAll(v6),
-        Entry::Masquerade {
-            addr: v4,
-            network: network("10.88.0.0/24"),
-        },
-        Entry::Masquerade {
-            addr: v6,
-            network: network("fd88::/64"),
-        },
+        Entry::Masquerade { addr: v4, network: network("10.88.0.0/24") },
+        Entry::Masquerade { addr: v6, network: network("fd88::/64") },
     ]
 }
 
@@ -203,10 +178,7 @@ fn table_is_exclusive_and_small() {
         ensure_table(tx);
     });
     assert!(raw.len() <= 8 * 1024, "{} bytes", raw.len());
-    let exclusive: Vec<u16> = Messages::new(&raw)
-        .filter(|m| m.flags & NLM_F_EXCL != 0)
-        .map(|m| m.kind)
-        .collect();
+    let exclusive: Vec<u16> = Messages::new(&raw).filter(|m| m.flags & NLM_F_EXCL != 0).map(|m| m.kind).collect();
     assert_eq!(exclusive, [0x0a00]);
 }
 
@@ -248,10 +220,8 @@ fn only_an_exclusive_claim_is_exclusive() {
         add(tx, &entries()[0], owner(), Claim::Exclusive);
         add(tx, &entries()[0], owner(), Claim::Shared);
     });
-    let flags: Vec<bool> = Messages::new(&raw)
-        .filter(|m| m.kind == 0x0a0c)
-        .map(|m| m.flags & NLM_F_EXCL != 0)
-        .collect();
+    let flags: Vec<bool> =
+        Messages::new(&raw).filter(|m| m.kind == 0x0a0c).map(|m| m.flags & NLM_F_EXCL != 0).collect();
     assert_eq!(flags, [true, false]);
 }
 
@@ -281,11 +251,7 @@ fn what_is_added_reads_back() {
 
 #[test]
 fn foreign_elements_do_not_decode() {
-    let elem = |key, data| Elem {
-        key,
-        data,
-        comment: None,
-    };
+    let elem = |key, data| Elem { key, data, comment: None };
     let target = Some(Data::Value(&[10, 88, 0, 5, 0, 80, 0, 0][..]));
     let key = &[6, 0, 0, 0, 0x1f, 0x90, 0, 0][..];
     assert!(decode(SET_NAMES[1], &elem(key, target)).is_some());
@@ -301,11 +267,7 @@ fn foreign_elements_do_not_decode() {
         ("self4", &[10, 0, 0, 1, 10, 0, 0, 2][..], None),
         ("hairpin6", key, None),
         ("masq4", addr, jump("other")),
-        (
-            "masq4",
-            addr,
-            Some(Data::Verdict(Verdict::Goto("net-10.88.0.0-24"))),
-        ),
+        ("masq4", addr, Some(Data::Verdict(Verdict::Goto("net-10.88.0.0-24")))),
         ("masq6", addr, jump("net-10.88.0.0-24")),
         ("masqall4", &[][..], None),
         ("strange", addr, None),
@@ -321,10 +283,7 @@ fn host_ports_have_one_family() {
     assert_eq!(new("::1"), Err(FamilyMismatch));
     assert_eq!(new("::"), Err(FamilyMismatch));
     assert_eq!(new("0.0.0.0"), HostPort::new(None, 6, 1, target));
-    assert_eq!(
-        new("127.0.0.1").unwrap().host(),
-        Some("127.0.0.1".parse().unwrap())
-    );
+    assert_eq!(new("127.0.0.1").unwrap().host(), Some("127.0.0.1".parse().unwrap()));
 }
 
 #[test]
@@ -342,10 +301,7 @@ fn chain_names_round_trip() {
     }
     let longest = "net-ffff.ffff.ffff.ffff.ffff.ffff.ffff.ffff-128";
     let all_ones = core::net::Ipv6Addr::from_bits(u128::MAX);
-    assert_eq!(
-        Network::new(all_ones.into(), 128).unwrap().chain_name(),
-        longest
-    );
+    assert_eq!(Network::new(all_ones.into(), 128).unwrap().chain_name(), longest);
     for bad in [
         "hostports",
         "net-10.88.0.0",
@@ -366,10 +322,7 @@ fn chain_names_round_trip() {
 fn networks_lose_their_host_bits() {
     assert_eq!(network("10.88.0.77/24"), network("10.88.0.0/24"));
     assert_eq!(network("fd88::77/60"), network("fd88::/60"));
-    assert_eq!(
-        network("10.1.2.3/0").addr(),
-        core::net::Ipv4Addr::UNSPECIFIED
-    );
+    assert_eq!(network("10.1.2.3/0").addr(), core::net::Ipv4Addr::UNSPECIFIED);
     assert_eq!(Network::new("10.0.0.0".parse().unwrap(), 33), None);
     assert_eq!(Network::new("fd00::".parse().unwrap(), 129), None);
 }

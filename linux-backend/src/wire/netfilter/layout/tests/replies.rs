@@ -11,9 +11,7 @@ const REPLIES_HEX: &str = include_str!("../golden/replies.hex");
 
 /// The datagram that the kernel sent under this heading of `replies.hex`.
 fn reply(heading: &str) -> Vec<u8> {
-    let mut lines = REPLIES_HEX
-        .lines()
-        .skip_while(|l| l.strip_prefix("= ") != Some(heading));
+    let mut lines = REPLIES_HEX.lines().skip_while(|l| l.strip_prefix("= ") != Some(heading));
     bytes(lines.nth(1).unwrap())
 }
 
@@ -47,15 +45,9 @@ fn kernel_shows_elements() {
     let elements = parse_elements(&messages.next().unwrap()).unwrap();
     assert_eq!(elements.set, "any4");
     let found: Vec<_> = elements.filter_map(|e| decode("any4", &e)).collect();
-    let want = [
-        port("", 17, 53, "10.88.0.6:53"),
-        port("", 6, 8080, "10.88.0.5:80"),
-    ];
+    let want = [port("", 17, 53, "10.88.0.6:53"), port("", 6, 8080, "10.88.0.5:80")];
     assert_eq!(found, want);
-    assert_eq!(
-        parse_elements(&messages.next().unwrap()).unwrap().count(),
-        0
-    );
+    assert_eq!(parse_elements(&messages.next().unwrap()).unwrap().count(), 0);
     assert_eq!(messages.next().unwrap().done().unwrap().errno, 0);
 
     let raw = reply("get masq6 fd88::5");
@@ -72,17 +64,11 @@ fn kernel_shows_elements() {
 #[test]
 fn cut_replies_do_no_harm() {
     let mut whole = 0;
-    for line in REPLIES_HEX
-        .lines()
-        .filter(|l| l.starts_with(|c: char| c.is_ascii_hexdigit()))
-    {
+    for line in REPLIES_HEX.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_hexdigit())) {
         let raw = bytes(line);
         for message in Messages::new(&raw) {
             for n in 0..=message.payload.len() {
-                let cut = Message {
-                    payload: &message.payload[..n],
-                    ..message
-                };
+                let cut = Message { payload: &message.payload[..n], ..message };
                 let table = parse_table(&cut).is_some();
                 let chain = ChainView::parse(&cut).is_some();
                 let generation = parse_generation(&cut).is_some();
