@@ -64,12 +64,13 @@ pub fn interface(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -
 /// # Errors
 /// Code 104 `Failed to match addr …`, `Expected Route … not found in routing table`.
 pub fn addresses_and_routes(session: &mut Session<'_>, link: &Link, prev: &AddResult) -> Result<()> {
-    let mut missing_ips: heapless::Vec<Cidr, { limits::IPS }> = prev
-        .ips
-        .iter()
-        .filter(|ip| prev.interface_of(ip).is_none_or(|i| i.name == link.name.as_str()))
-        .map(|ip| ip.address)
-        .collect();
+    // Pushed one by one: `collect` keeps a panicking path in the program.
+    let mut missing_ips: heapless::Vec<Cidr, { limits::IPS }> = heapless::Vec::new();
+    for ip in &prev.ips {
+        if prev.interface_of(ip).is_none_or(|i| i.name == link.name.as_str()) {
+            let _ = missing_ips.push(ip.address);
+        }
+    }
     session.backend.addresses(Ns::Sandbox, link.index, &mut |address| missing_ips.retain(|ip| *ip != address.cidr))?;
     if let Some(missing) = missing_ips.first() {
         return Err(err!(CHANGED, "Failed to match addr on interface", *missing, " is not on ", link.name));

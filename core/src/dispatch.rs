@@ -223,10 +223,11 @@ struct VersionReply {
 }
 
 fn version_json(plugin: &dyn Plugin, out: &mut [u8]) -> Result<usize> {
-    let reply = VersionReply {
-        cni_version: version::CURRENT.as_str(),
-        supported: plugin.versions().iter().map(|v| v.as_str()).take(8).collect(),
-    };
+    let mut reply = VersionReply { cni_version: version::CURRENT.as_str(), supported: heapless::Vec::new() };
+    for version in plugin.versions() {
+        // There are seven.
+        let _ = reply.supported.push(version.as_str());
+    }
     let length = crate::json::to_slice(&reply, out).map_err(|_| Error::limit("REQUEST", limits::REQUEST))?;
     if let Some(end) = out.get_mut(length) {
         *end = b'\n';

@@ -4,7 +4,7 @@
 //! 1.x is alphabetical and drops an empty `dns`; 0.3–0.4 always carry `dns`;
 //! 0.1–0.2 have one block per family.
 //!
-//! Everything that a result may hold is one type, [`Value`], so that
+//! Everything that a result may hold is one type, `Value`, so that
 //! `serde-json-core`'s serializer is compiled once and not for every shape.
 
 use core::net::IpAddr;
