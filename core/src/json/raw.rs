@@ -95,6 +95,16 @@ pub fn at<'a>(object: &'a str, path: &[&str]) -> &'a str {
     path.iter().try_fold(object, |object, name| member(object, name)).unwrap_or_default()
 }
 
+/// Without the white space of JSON (RFC 8259) around it, which is less than
+/// that of ASCII: a form feed is none.
+#[must_use]
+pub const fn trim_space(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\t' | b'\n' | b'\r'] = text {
+        text = rest;
+    }
+    text
+}
+
 /// The value that `text` begins with.
 #[must_use]
 pub fn value(text: &str) -> Option<&str> {

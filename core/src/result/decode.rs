@@ -50,7 +50,7 @@ pub fn prev(text: &str, config_version: &str, out: &mut AddResult) -> Result<()>
 /// Code 6: no JSON, unknown version. Code 7, 100: a value is wrong or too long.
 pub fn foreign(raw: &[u8], config_version: Version, text: &mut [u8], out: &mut AddResult) -> Result<()> {
     out.clear();
-    if raw.trim_ascii() == b"null" {
+    if json::raw::trim_space(raw) == b"null" {
         return Ok(());
     }
     let document = json::scan(raw, RESULT_KEYS, text)

@@ -22,7 +22,7 @@ impl Chain<'_, '_> {
     /// network's version if it has none, converted if the next plugin could not
     /// read it.
     pub(super) fn take_result(&mut self, length: usize, call: &mut CallMemory, out: &mut [u8]) -> Result<usize> {
-        let raw = self.session.work().foreign_raw.get(..length).unwrap_or_default().trim_ascii();
+        let raw = json::raw::trim_space(self.session.work().foreign_raw.get(..length).unwrap_or_default());
         if raw.is_empty() {
             return Err(err!(DECODE, "plugin printed no result", "expected a JSON object on stdout"));
         }

@@ -153,7 +153,7 @@ pub(super) fn is_blocked(session: &mut Session<'_>, port: &PublishedPort, own: &
     })?;
     for key in &keys {
         let mut holder = heapless::String::new();
-        if session.backend.claim_holder(&claim.dir, &key, &mut holder)? && holder != own.as_str() {
+        if session.backend.claim_holder(&claim.dir, key, &mut holder)? && holder != own.as_str() {
             return Ok(true);
         }
     }
