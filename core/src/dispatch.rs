@@ -149,8 +149,10 @@ fn run(
             let mark = session.mark();
             result.clear();
             let added = plugin.add(call, session, result).and_then(|()| encode::to_json(result, call.version, out));
+            // A plugin that fails keeps its lock until its work is undone.
+            let added = added.map_err(|cause| session.undo_to(mark, call, cause));
             session.backend.unlock();
-            added.map_err(|cause| session.undo_to(mark, call, cause))
+            added
         }
         Command::Check => plugin.check(call, session).map(|()| 0),
         Command::Del => plugin.del(call, session).map(|()| 0),

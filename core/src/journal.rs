@@ -126,6 +126,19 @@ impl Inverse {
     }
 }
 
+/// An entry that was taken out to be undone.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Entry(Inverse);
+
+impl Entry {
+    /// What undoes it.
+    #[must_use]
+    pub fn step(&self) -> Step<'_> {
+        self.0.step()
+    }
+}
+
 /// One step of an undo.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -197,13 +210,13 @@ impl Journal {
         self.entries.is_empty()
     }
 
-    /// Undoes down to `mark` entries, newest first; goes on past failures, which
-    /// `act` notes itself.
-    pub fn undo_to(&mut self, mark: usize, act: &mut dyn FnMut(Step<'_>)) {
-        while self.entries.len() > mark {
-            let Some(inverse) = self.entries.pop() else { return };
-            act(inverse.step());
+    /// Takes out the newest entry while there are more than `mark`. One at a
+    /// time: the journal itself is far too large to be moved.
+    pub fn take_above(&mut self, mark: usize) -> Option<Entry> {
+        if self.entries.len() <= mark {
+            return None;
         }
+        self.entries.pop().map(Entry)
     }
 
     /// Forgets everything: what was done stays.

@@ -152,6 +152,7 @@ pub struct Session<'s> {
     plugin: &'static str,
     sandbox: Sandbox,
     builtin_without_file: bool,
+    keep_foreign_error: bool,
 }
 
 impl<'s> Session<'s> {
@@ -167,6 +168,7 @@ impl<'s> Session<'s> {
             plugin: "",
             sandbox: Sandbox::Missing,
             builtin_without_file: false,
+            keep_foreign_error: false,
         }
     }
 
@@ -319,9 +321,8 @@ impl<'s> Session<'s> {
     /// Undoes everything since `mark`, newest first, past failures; what could
     /// not be undone is added to the details of `cause`.
     pub fn undo_to(&mut self, mark: usize, call: &Call<'_>, cause: Error) -> Error {
-        let mut journal = core::mem::take(&mut self.work.journal);
-        journal.undo_to(mark, &mut |step| {
-            let outcome = match step {
+        while let Some(entry) = self.work.journal.take_above(mark) {
+            let outcome = match entry.step() {
                 Step::Remove(removal) => {
                     let mut outcome = Ok(());
                     self.backend.remove(&[removal], &mut |_, result| outcome = result);
@@ -332,17 +333,16 @@ impl<'s> Session<'s> {
             if let Err(error) = outcome {
                 put!(&mut cause.more(), "; not undone: ", error);
             }
-        });
-        self.work.journal = journal;
+        }
         cause
     }
 
     /// DEL of a foreign plugin whose ADD is being undone; its output must not
     /// overwrite the error that is passed through.
     fn compensate(&mut self, plugin: &str, call: &Call<'_>) -> Result<()> {
-        let kept = self.work.foreign_error.clone();
+        self.keep_foreign_error = true;
         let outcome = self.delegate_to(plugin, call, Command::Del, None);
-        self.work.foreign_error = kept;
+        self.keep_foreign_error = false;
         outcome
     }
 
@@ -423,12 +423,12 @@ impl<'s> Session<'s> {
         result: Option<&mut AddResult>,
     ) -> Result<()> {
         let env = call.environment(command);
-        let length = self.exec(plugin, program, &env, call.raw)?;
-        if command != Command::Add {
-            return Ok(());
+        if command == Command::Add {
+            // Before it runs: an ADD that fails half way is undone by a DEL too.
+            self.work.journal.record_delegate(plugin)?;
         }
-        self.work.journal.record_delegate(plugin)?;
-        let Some(result) = result else { return Ok(()) };
+        let length = self.exec(plugin, program, &env, call.raw)?;
+        let Some(result) = result.filter(|_| command == Command::Add) else { return Ok(()) };
         let Buffers { foreign_raw, foreign_text, .. } = &mut *self.work;
         let raw = foreign_raw.get(..length).unwrap_or_default();
         crate::result::decode::foreign(raw, call.version, foreign_text, result)
@@ -448,8 +448,11 @@ impl<'s> Session<'s> {
         }
         let output = foreign_raw.get(..exit.stdout).unwrap_or_default();
         if crate::result::decode::is_error_object(output, foreign_text) {
-            foreign_error.clear();
-            if foreign_error.extend_from_slice(output).is_ok() {
+            let kept = !self.keep_foreign_error && {
+                foreign_error.clear();
+                foreign_error.extend_from_slice(output).is_ok()
+            };
+            if kept {
                 let mut error = err!(DELEGATE, "delegated plugin failed", plugin);
                 error.foreign = true;
                 return Err(error);

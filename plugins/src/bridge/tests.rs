@@ -134,3 +134,19 @@ fn another_gateway_on_the_bridge_is_a_conflict_unless_forced() {
     sim.addresses(Ns::Host, index, &mut |address| addresses.push(address.cidr)).unwrap();
     assert_eq!(addresses, [picocni_core::net::Cidr::parse("10.1.0.1/24").unwrap()]);
 }
+
+#[test]
+fn a_foreign_ipam_plugin_that_fails_gets_a_del_and_its_error_is_passed_through() {
+    let mut sim = host();
+    sim.set_found(
+        "ext",
+        picocni_core::backend::Found::Foreign(picocni_core::text::fits(&[&"/opt/cni/bin/ext"]).unwrap()),
+    )
+    .unwrap();
+    sim.set_script("/opt/cni/bin/ext", 1, br#"{"code":11,"msg":"pool is busy","details":"try later"}"#, "").unwrap();
+    let conf = PLAIN.replace("host-local", "ext");
+    let error = call(&mut sim, &step(&Bridge, "ADD", "c1", NETNS, &conf)).unwrap_err();
+    assert_eq!(error, r#"{"code":11,"msg":"pool is busy","details":"try later"}"#);
+    let commands: std::vec::Vec<_> = sim.exec_calls().iter().map(|call| call.command.as_str()).collect();
+    assert_eq!(commands, ["ADD", "DEL"], "an ADD that fails half way is undone by its own DEL");
+}

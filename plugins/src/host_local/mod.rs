@@ -45,9 +45,10 @@ impl Plugin for HostLocal {
             resolv::read(session, path, &mut result.dns)?;
         }
         let store = Store::open(session, conf.data_dir, call.conf.name)?;
-        let outcome = allocate::allocate(&conf, call, &store, session, result);
+        // A failure keeps the lock: the caller undoes under it, then unlocks.
+        allocate::allocate(&conf, call, &store, session, result)?;
         session.backend.unlock();
-        outcome
+        Ok(())
     }
 
     fn check(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {

@@ -50,8 +50,9 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     if !wanted.ports.is_empty() {
         session.backend.lock(LOCK)?;
         let outcome = publish(&conf, call, session, &mut wanted);
-        session.backend.unlock();
+        // A failure keeps the lock: the caller undoes under it, then unlocks.
         outcome?;
+        session.backend.unlock();
     }
     result.clone_from(prev);
     Ok(())

@@ -101,10 +101,12 @@ fn there_and_back(sim: &mut SimBackend, change: Change<'_>) {
     let mut journal = boxed(Journal::new);
     sim.apply(&[change], &mut |_, outcome| journal.record(&outcome.unwrap().unwrap()).unwrap());
     assert_ne!(before, state(sim), "nothing was changed");
-    journal.undo_to(0, &mut |step| match step {
-        Step::Remove(removal) => remove(sim, removal).unwrap(),
-        Step::Delegate(_) => panic!("no delegate here"),
-    });
+    while let Some(entry) = journal.take_above(0) {
+        match entry.step() {
+            Step::Remove(removal) => remove(sim, removal).unwrap(),
+            Step::Delegate(_) => panic!("no delegate here"),
+        }
+    }
     assert_eq!(before, state(sim));
 }
 
