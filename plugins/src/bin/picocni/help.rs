@@ -2,7 +2,7 @@
 
 use crate::terminal;
 
-const MAIN: &str = "picocni - every CNI plugin, the runtime side and the operator's tool in one file
+const MAIN: &str = "picocni - CNI plugins and the runtime side that calls them, in one file
 
 usage: picocni add|check|del|gc|status NETWORK NETNS [-i IFNAME]
        picocni exec NETNS -- COMMAND [ARGUMENT ...]
@@ -20,6 +20,7 @@ environment of add, check, del, gc and status (as cnitool has it):
   CNI_PATH     where foreign plugins are          (/opt/cni/bin; built-in ones need no file)
   CNI_IFNAME   interface in the namespace        (eth0; -i wins)
   CNI_ARGS     K=V;K=V for the plugins
+  PICOCNI_CACHE_DIR  where results/ is kept     (/var/lib/cni)
   CAP_ARGS     capability arguments, a JSON object:
                {\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\"}]}
 

@@ -1,5 +1,5 @@
 //! The multi-call program: called by a plugin's name it is that plugin,
-//! called `picocni` it is the runtime side and the operator's tool.
+//! called `picocni` it is the runtime side.
 #![no_std]
 #![no_main]
 #![allow(missing_docs, reason = "a program, not a library")]
