@@ -271,10 +271,15 @@ fn ensure_bridge(
         Err(refusal) if refusal.errno == EEXIST => false,
         Err(refusal) => return Err(refused(change, &refusal)),
     };
-    let mut key = heapless::String::<{ limits::SYSCTL_KEY }>::new();
-    put!(&mut key, "net/ipv6/conf/", name, "/accept_ra");
     linux.be_in(Ns::Host)?;
-    let _ = sysctl::write(&key, "0");
+    // A bridge of ours has a MAC that nobody else has: without duplicate address
+    // detection its link-local address serves the first pod at once.
+    let settings: &[&str] = if made { &["accept_ra", "accept_dad"] } else { &["accept_ra"] };
+    for setting in settings {
+        let mut key = heapless::String::<{ limits::SYSCTL_KEY }>::new();
+        put!(&mut key, "net/ipv6/conf/", name, "/", *setting);
+        let _ = sysctl::write(&key, "0");
+    }
     let set = LinkChange {
         up: Some(true),
         promisc: promisc.then_some(true),

@@ -190,3 +190,14 @@ fn a_pod_can_be_reached_as_soon_as_add_returns() {
         assert_eq!(kernel::sysctl("net.ipv6.conf.all.forwarding"), "1");
     });
 }
+
+#[test]
+fn a_new_bridge_has_its_own_address_at_once() {
+    sandbox::run(|host| {
+        let pod = Pod::new(host, "c1");
+        pod.add(&conf()).expect_result();
+        // Until its link-local address is settled a bridge asks nobody for a pod's MAC: forwarded packets would wait.
+        assert_eq!(kernel::sysctl("net.ipv6.conf.cni0.accept_dad"), "0");
+        assert_eq!(kernel::sysctl("net.ipv6.conf.cni0.accept_ra"), "0");
+    });
+}

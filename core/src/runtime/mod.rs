@@ -156,9 +156,7 @@ pub fn add<'m>(
     attachment: &Attachment<'_>,
     observe: &mut Observer<'_>,
 ) -> Result<&'m str> {
-    let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
-    Chain::new(session, &network, attachment, observe).add(chain)
+    on_network(session, memory, attachment, observe, |mut network, chain| network.add(chain))
 }
 
 /// CHECK: calls every plugin in order with the cached result. Success without
@@ -173,9 +171,7 @@ pub fn check(
     attachment: &Attachment<'_>,
     observe: &mut Observer<'_>,
 ) -> Result<()> {
-    let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
-    Chain::new(session, &network, attachment, observe).check(chain)
+    on_network(session, memory, attachment, observe, |mut network, chain| network.check(chain))
 }
 
 /// DEL: calls every plugin in reverse, with the cached result if the list's
@@ -189,9 +185,7 @@ pub fn del(
     attachment: &Attachment<'_>,
     observe: &mut Observer<'_>,
 ) -> Result<()> {
-    let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
-    Chain::new(session, &network, attachment, observe).del(chain)
+    on_network(session, memory, attachment, observe, |mut network, chain| network.del(chain))
 }
 
 /// GC: cached attachments of the network that are not valid get a DEL; from
@@ -216,9 +210,7 @@ pub fn gc(
     valid: Option<&[(&str, &str)]>,
     observe: &mut Observer<'_>,
 ) -> Result<()> {
-    let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
-    Chain::new(session, &network, attachment, observe).gc(chain, valid)
+    on_network(session, memory, attachment, observe, |mut network, chain| network.gc(chain, valid))
 }
 
 /// STATUS: calls every plugin in order; success without a call if the list's
@@ -233,9 +225,7 @@ pub fn status(
     attachment: &Attachment<'_>,
     observe: &mut Observer<'_>,
 ) -> Result<()> {
-    let RuntimeMemory { list, chain } = memory;
-    let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
-    Chain::new(session, &network, attachment, observe).status(chain)
+    on_network(session, memory, attachment, observe, |mut network, chain| network.status(chain))
 }
 
 /// Checks that every plugin of the network is there and supports its version,
@@ -249,7 +239,18 @@ pub fn validate(
     attachment: &Attachment<'_>,
     observe: &mut Observer<'_>,
 ) -> Result<()> {
+    on_network(session, memory, attachment, observe, |mut network, chain| network.validate(chain))
+}
+
+/// Loads the attachment's network and runs `act` on its chain of plugins.
+fn on_network<'m, T>(
+    session: &mut Session<'_>,
+    memory: &'m mut RuntimeMemory,
+    attachment: &Attachment<'_>,
+    observe: &mut Observer<'_>,
+    act: impl FnOnce(Chain<'_, '_>, &'m mut ChainMemory) -> Result<T>,
+) -> Result<T> {
     let RuntimeMemory { list, chain } = memory;
     let network = Network::load(session.backend, attachment.conf_dir, attachment.network, list)?;
-    Chain::new(session, &network, attachment, observe).validate(chain)
+    act(Chain::new(session, &network, attachment, observe), chain)
 }

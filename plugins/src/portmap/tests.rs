@@ -20,7 +20,6 @@ use core::net::IpAddr;
 use std::boxed::Box;
 use std::format;
 use std::string::{String, ToString};
-use std::thread;
 use std::vec;
 use std::vec::Vec;
 
@@ -37,6 +36,7 @@ use picocni_core::session::{Session, Workspace};
 use picocni_core::sim::SimBackend;
 
 use super::Portmap;
+pub(super) use crate::proof::on_large_stack;
 use watched::Watched;
 
 pub(super) const REGISTRY: &[&dyn Plugin] = &[&Portmap];
@@ -61,15 +61,6 @@ pub(super) fn arrange(sim: &mut SimBackend) {
 
 fn netns(container: u8) -> String {
     format!("/run/netns/c{container}")
-}
-
-/// Runs on a stack that holds a workspace several times over, as an unoptimised
-/// build puts it there before it is boxed.
-pub(super) fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let started = thread::Builder::new().stack_size(32 << 20).spawn_scoped(scope, act).unwrap();
-        started.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 /// One call of container `cN` with this config, as a process of its own: it

@@ -26,6 +26,7 @@ use picocni_core::sim::SimBackend;
 
 use super::sysctl::{self, ALLOWLIST};
 use super::{Tuning, backup};
+use crate::proof::on_large_stack;
 
 mod links;
 mod rollback;
@@ -88,16 +89,8 @@ fn arrange(sim: &mut SimBackend) {
     sim.end_process();
 }
 
-/// Runs on a stack of 16 MiB. An unoptimised build passes the buffers and the
-/// list of valid attachments over the stack several times: more than the 2 MiB
-/// of a test's thread.
-fn roomy<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let thread = std::thread::Builder::new().stack_size(16 << 20).spawn(work).unwrap();
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 fn boxed<T: Send + 'static>(make: fn() -> T) -> Box<T> {
-    roomy(move || Box::new(make()))
+    on_large_stack(move || Box::new(make()))
 }
 
 impl Host {
@@ -197,7 +190,7 @@ fn status_reads_the_config() {
 
 #[test]
 fn gc_removes_backups_of_this_network_that_belong_to_nobody() {
-    roomy(remove_stale_backups);
+    on_large_stack(remove_stale_backups);
 }
 
 fn remove_stale_backups() {

@@ -5,64 +5,22 @@ extern crate std;
 use std::boxed::Box;
 use std::format;
 use std::string::String;
-use std::vec;
 use std::vec::Vec;
 
-use picocni_core::dispatch::CallMemory;
-use picocni_core::env::Environment;
-use picocni_core::limits;
 use picocni_core::observe::Ns;
-use picocni_core::session::Workspace;
-use picocni_core::sim::{Bench, Case, SimBackend, Snapshot, Step, rollback};
+use picocni_core::sim::Step;
 
 use super::super::Portmap;
 use super::watched::Watched;
-use super::{DNS, Host, REGISTRY, WEB, arrange, dual, on_large_stack, run, v4};
+use super::{DNS, Host, WEB, arrange, dual, run, v4};
 
 pub(super) const fn step<'a>(command: &'a str, container_id: &'a str, netns: &'a str, config: &'a str) -> Step<'a> {
-    let env = Environment {
-        command,
-        container_id,
-        netns,
-        ifname: "eth0",
-        args: "",
-        path: "/opt/cni/bin",
-        netns_override: "",
-    };
-    Step { plugin: &Portmap, env, config: config.as_bytes() }
+    crate::proof::step(&Portmap, command, container_id, netns, config)
 }
 
 /// How many operations were made to fail.
 pub(super) fn prove(before: &[Step<'_>], step: Step<'_>, observations: bool) -> usize {
-    prove_on(&|sim| arrange(sim), before, step, observations)
-}
-
-fn prove_on(
-    build: &(dyn Fn(&mut SimBackend) + Sync),
-    before: &[Step<'_>],
-    step: Step<'_>,
-    observations: bool,
-) -> usize {
-    on_large_stack(|| {
-        let mut sim = Box::new(SimBackend::new());
-        let (mut work, mut memory) = (Box::new(Workspace::new()), Box::new(CallMemory::new()));
-        let (mut reference, mut state) = (Box::new(Snapshot::new()), Box::new(Snapshot::new()));
-        let mut out = vec![0u8; limits::REQUEST];
-        let build = |sim: &mut SimBackend| {
-            build(sim);
-            Ok(())
-        };
-        let case = Case { registry: REGISTRY, build: &build, before, step, observations };
-        let mut bench = Bench {
-            sim: &mut sim,
-            work: &mut work,
-            memory: &mut memory,
-            out: &mut out,
-            reference: &mut reference,
-            state: &mut state,
-        };
-        rollback(&case, &mut bench).unwrap_or_else(|broken| panic!("{broken:#?}"))
-    })
+    crate::proof::prove(&|sim| arrange(sim), before, step, observations)
 }
 
 #[test]

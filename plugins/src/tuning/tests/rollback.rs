@@ -8,16 +8,7 @@ const KEYS: &str = r#""mac":"02:00:00:00:00:0a","promisc":true,"mtu":1400,"allmu
     "sysctl":{"net.ipv4.conf.IFNAME.arp_notify":"1","net.core.somaxconn":"7","net/core/somaxconn":"8"},"#;
 
 fn step<'a>(command: &'a str, config: &'a str) -> picocni_core::sim::Step<'a> {
-    let env = Environment {
-        command,
-        container_id: "c1",
-        netns: NETNS,
-        ifname: "eth0",
-        args: "",
-        path: "/opt/cni/bin",
-        netns_override: "",
-    };
-    picocni_core::sim::Step { plugin: &Tuning, env, config: config.as_bytes() }
+    crate::proof::step(&Tuning, command, "c1", NETNS, config)
 }
 
 fn proven(case: &Case<'_>) -> usize {
@@ -85,7 +76,7 @@ fn a_failed_del_is_finished_by_the_next() {
 
 #[test]
 fn a_failed_gc_is_finished_by_the_next() {
-    roomy(fail_gc_everywhere);
+    on_large_stack(fail_gc_everywhere);
 }
 
 fn fail_gc_everywhere() {
