@@ -4,8 +4,8 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16};
 
 use crate::limits;
-use crate::put;
-use crate::text::{Put, Sink};
+use crate::text::{Put, Sink, put_template};
+use crate::{err, put};
 
 /// An error code (spec 1.1.0, section "Error").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,11 +150,11 @@ impl Error {
     #[must_use]
     #[cold]
     #[inline(never)]
-    pub fn of(code: Code, msg: Phrase, parts: &[&dyn Put]) -> Self {
+    pub fn of(code: Code, msg: Phrase, template: &str, values: &[&dyn Put]) -> Self {
         let slot = (0u8..).zip(&TEXTS).find(|(_, slot)| slot.take()).map_or(u8::MAX, |(at, _)| at);
         // Codes above 65535 are nobody's: the spec's are below 100, ours below 1000.
         let error = Error { msg, code: u16::try_from(code.0).unwrap_or(999), errno: 0, slot, foreign: false };
-        crate::text::put_all(parts, &mut error.more());
+        put_template(template, values, &mut error.more());
         error
     }
 
@@ -163,7 +163,7 @@ impl Error {
     #[cold]
     #[inline(never)]
     pub fn limit(limit: &'static str, allowed: usize) -> Self {
-        Error::of(Code::LIMIT, &"limit exceeded", &[&limit, &" allows ", &allowed])
+        err!(LIMIT, "limit exceeded", limit, " allows ", allowed)
     }
 
     /// What kind of failure.
@@ -183,8 +183,9 @@ impl Error {
     #[must_use]
     #[cold]
     pub fn with_details(self, parts: &[&dyn Put]) -> Self {
-        let mut other = Error::of(self.code(), self.msg, parts).with_errno(self.errno());
+        let mut other = Error::of(self.code(), self.msg, "", &[]).with_errno(self.errno());
         other.foreign = self.foreign;
+        parts.iter().for_each(|part| part.put(&mut other.more()));
         other
     }
 
@@ -265,7 +266,7 @@ impl Drop for Error {
 impl Clone for Error {
     #[cold]
     fn clone(&self) -> Self {
-        let mut other = Error::of(self.code(), self.msg, &[&self.details()]).with_errno(self.errno());
+        let mut other = Error::of(self.code(), self.msg, "", &[]).with(&self.details()).with_errno(self.errno());
         other.foreign = self.foreign;
         other
     }
@@ -302,11 +303,11 @@ impl defmt::Format for Error {
 /// The phrase is a literal or a [`Phrase`](crate::error::Phrase).
 #[macro_export]
 macro_rules! err {
-    ($code:ident, $msg:literal $(, $part:expr)* $(,)?) => {
-        $crate::error::Error::of($crate::error::Code::$code, &$msg, &[$(&&$part as &dyn $crate::text::Put),*])
+    ($code:ident, $msg:literal $(, $($part:tt)*)?) => {
+        $crate::template!([$crate::error::Error::of, $crate::error::Code::$code, &$msg] [] [] $($($part)*)?,)
     };
-    ($code:ident, $msg:expr $(, $part:expr)* $(,)?) => {
-        $crate::error::Error::of($crate::error::Code::$code, $msg, &[$(&&$part as &dyn $crate::text::Put),*])
+    ($code:ident, $msg:expr $(, $($part:tt)*)?) => {
+        $crate::template!([$crate::error::Error::of, $crate::error::Code::$code, $msg] [] [] $($($part)*)?,)
     };
 }
 

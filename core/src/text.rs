@@ -32,18 +32,49 @@ pub trait Put {
 }
 
 /// Appends each part: `put!(&mut out, "port ", port, " is taken")`.
+///
+/// Literals are joined while compiling: a call passes one text with a
+/// [`MARK`] where a value goes, and the values. See [`put_template`].
 #[macro_export]
 macro_rules! put {
-    ($out:expr, $($part:expr),+ $(,)?) => { $crate::text::put_all(&[$(&&$part as &dyn $crate::text::Put),+], $out) };
+    ($out:expr, $($part:tt)+) => { $crate::template!([$crate::text::put_template; $out] [] [] $($part)+,) };
 }
 
-/// Appends each part. One function for every call of [`put!`](crate::put): a
-/// call site is a list of pointers and nothing more.
+/// Splits parts into a text of literals and the values between them, then calls
+/// `[function, arguments before; arguments after]` with both. For [`put!`](crate::put) and
+/// [`err!`](crate::err).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! template {
+    ([$call:path $(, $before:expr)* $(; $after:expr)?] [$($text:literal)*] [$($value:expr,)*] $(,)?) => {
+        $call($($before,)* concat!($($text),*), &[$(&$value as &dyn $crate::text::Put),*] $(, $after)?)
+    };
+    ($call:tt [$($text:literal)*] $values:tt $part:literal, $($rest:tt)*) => {
+        $crate::template!($call [$($text)* $part] $values $($rest)*)
+    };
+    ($call:tt [$($text:literal)*] [$($value:expr,)*] $part:expr, $($rest:tt)*) => {
+        $crate::template!($call [$($text)* "\u{1}"] [$($value,)* $part,] $($rest)*)
+    };
+}
+
+/// Stands for a value in a template; no literal of ours has it.
+pub const MARK: u8 = 1;
+
+/// Appends `template` with each [`MARK`] replaced by the next of `values`. One
+/// function for every call of [`put!`](crate::put): a call site is a text and a
+/// list of pointers.
 #[inline(never)]
-pub fn put_all(parts: &[&dyn Put], out: &mut dyn Sink) {
-    for part in parts {
-        part.put(out);
+pub fn put_template(template: &str, values: &[&dyn Put], out: &mut dyn Sink) {
+    let mut literals = template.split(is_mark);
+    out.text(literals.next().unwrap_or(""));
+    for (literal, value) in literals.zip(values) {
+        value.put(out);
+        out.text(literal);
     }
+}
+
+fn is_mark(c: char) -> bool {
+    c == char::from(MARK)
 }
 
 impl<const N: usize> Put for heapless::String<N> {
@@ -290,7 +321,20 @@ mod tests {
     fn overflow_is_seen() {
         assert!(fits::<4>(&[&"abcde"]).is_none());
         let mut cut = heapless::String::<4>::new();
-        put!(&mut cut, "abc", "é", "z");
+        put!(&mut cut, "abc", "é".trim(), "z");
         assert_eq!(cut.as_str(), "abcz");
+        let mut cut = heapless::String::<4>::new();
+        put!(&mut cut, "abc", "é", "z");
+        assert_eq!(cut.as_str(), "abc", "literals are one text");
+    }
+
+    #[test]
+    fn a_template_keeps_the_order_of_its_parts() {
+        let (name, port) = ("web", 80u16);
+        let mut line = heapless::String::<64>::new();
+        put!(&mut line, "port ", port, " of ", name, 7, "!",);
+        put!(&mut line, name);
+        put!(&mut line, "", name, "");
+        assert_eq!(line.as_str(), "port 80 of web7!webweb");
     }
 }

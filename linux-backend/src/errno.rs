@@ -1,6 +1,7 @@
 //! Error numbers → CNI errors.
 
-use picocni_core::error::{Code, Error, Phrase};
+use picocni_core::err;
+use picocni_core::error::{Error, Phrase};
 use picocni_core::put;
 use picocni_core::text::{Put, Sink};
 use rustix::io::Errno;
@@ -51,7 +52,7 @@ impl Put for Reason {
 #[inline(never)]
 pub(crate) fn file(what: Phrase, path: &str, errno: Errno) -> Error {
     let errno = errno.raw_os_error();
-    Error::of(Code::IO, what, &[&path, &": ", &Reason(errno)]).with_errno(errno)
+    err!(IO, what, path, ": ", Reason(errno)).with_errno(errno)
 }
 
 /// A failed kernel operation (code 101), with the kernel's own words if it had any.
@@ -59,6 +60,6 @@ pub(crate) fn file(what: Phrase, path: &str, errno: Errno) -> Error {
 #[inline(never)]
 pub(crate) fn kernel(verb: &'static str, object: &dyn Put, errno: i32, words: &str) -> Error {
     let between = if words.is_empty() { "" } else { ": " };
-    let parts: [&dyn Put; 6] = [&verb, &" ", object, &": ", &Reason(errno), &between];
-    Error::of(Code::KERNEL, &"kernel refused an operation", &parts).with(&words).with_errno(errno)
+    err!(KERNEL, "kernel refused an operation", verb, " ", object, ": ", Reason(errno), between, words)
+        .with_errno(errno)
 }

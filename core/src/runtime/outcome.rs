@@ -14,7 +14,7 @@ use crate::limits;
 use crate::put;
 use crate::result::decode;
 use crate::session::Buffers;
-use crate::text::{Put, Sink};
+use crate::text::Sink;
 use crate::version::{Command, Version};
 
 impl Chain<'_, '_> {
@@ -60,9 +60,11 @@ impl Chain<'_, '_> {
             Command::Version => "version",
         };
         let name = self.network.name;
-        let parts: [&dyn Put; 7] =
-            [&"plugin type=\"", &plugin.kind, &"\" name=\"", &name, &"\" failed (", &word, &"): "];
-        let mut named = Error::of(error.code(), &"plugin failed", &parts).with_errno(error.errno());
+        let kind = plugin.kind;
+        let mut named =
+            err!(INTERNAL, "plugin failed", "plugin type=\"", kind, "\" name=\"", name, "\" failed (", word, "): ")
+                .as_code(error.code())
+                .with_errno(error.errno());
         let Buffers { foreign_error, foreign_text, .. } = self.session.work();
         match decode::error_object(foreign_error, foreign_text) {
             Some((code, msg, details)) if error.foreign => {

@@ -143,7 +143,7 @@ fn refused(error: &AllocationError<'_>) -> Error {
         AllocationError::NotAvailable(..) => (Code::CONFLICT, &"requested address is not available"),
         AllocationError::Exhausted(_) => (Code::EXHAUSTED, &"no IP addresses available in range set"),
     };
-    Error::of(code, msg, &[error])
+    Error::of(code, msg, "", &[]).with(error)
 }
 
 /// Puts the range's number before an error's details.
