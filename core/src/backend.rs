@@ -6,6 +6,7 @@ use crate::env::Environment;
 use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName};
+use crate::net::Family;
 use crate::observe::{Address, Link, Ns, Route};
 use crate::op::{Change, Removal};
 
@@ -94,11 +95,18 @@ pub trait Backend {
     /// Code 101.
     fn links(&mut self, ns: Ns, each: &mut dyn FnMut(&Link)) -> Result<()>;
 
-    /// The addresses of one link.
+    /// The addresses of one link, of one family or of both. One is cheaper: the
+    /// kernel lists a single family without taking its network lock.
     ///
     /// # Errors
     /// Code 101.
-    fn addresses(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()>;
+    fn addresses(
+        &mut self,
+        ns: Ns,
+        index: IfIndex,
+        family: Option<Family>,
+        each: &mut dyn FnMut(&Address),
+    ) -> Result<()>;
 
     /// The routes out of one link, every table.
     ///

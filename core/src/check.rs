@@ -71,7 +71,9 @@ pub fn addresses_and_routes(session: &mut Session<'_>, link: &Link, prev: &AddRe
             let _ = missing_ips.push(ip.address);
         }
     }
-    session.backend.addresses(Ns::Sandbox, link.index, &mut |address| missing_ips.retain(|ip| *ip != address.cidr))?;
+    session
+        .backend
+        .addresses(Ns::Sandbox, link.index, None, &mut |address| missing_ips.retain(|ip| *ip != address.cidr))?;
     if let Some(missing) = missing_ips.first() {
         return Err(err!(CHANGED, "Failed to match addr on interface", *missing, " is not on ", link.name));
     }

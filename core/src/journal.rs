@@ -88,6 +88,7 @@ impl Inverse {
                     allmulti: set.allmulti,
                     txqlen: set.txqlen,
                     hairpin: set.hairpin,
+                    arp_notify: set.arp_notify,
                 },
             },
             Removal::ResetSysctl { ns, key, value } => {

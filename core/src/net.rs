@@ -7,6 +7,36 @@ use smoltcp::wire::{IpAddress, IpCidr};
 use crate::put;
 use crate::text::{Put, Sink, parse_u32};
 
+/// Address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Family {
+    /// IPv4, 32 bits.
+    V4,
+    /// IPv6, 128 bits.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Width of an address in bits: 32 or 128.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+}
+
 /// An address and the prefix of its network, such as `10.1.2.3/24`.
 ///
 /// Invariant: `prefix` is at most 32 (IPv4) or 128 (IPv6).
@@ -21,21 +51,13 @@ impl Cidr {
     /// `None` if the prefix is longer than the address.
     #[must_use]
     pub const fn new(addr: IpAddr, prefix: u8) -> Option<Self> {
-        let most = match addr {
-            IpAddr::V4(_) => 32,
-            IpAddr::V6(_) => 128,
-        };
-        if prefix <= most { Some(Cidr { addr, prefix }) } else { None }
+        if prefix <= Family::of(addr).bits() { Some(Cidr { addr, prefix }) } else { None }
     }
 
     /// The address as its own network (`/32` or `/128`).
     #[must_use]
     pub const fn host(addr: IpAddr) -> Self {
-        let prefix = match addr {
-            IpAddr::V4(_) => 32,
-            IpAddr::V6(_) => 128,
-        };
-        Cidr { addr, prefix }
+        Cidr { addr, prefix: Family::of(addr).bits() }
     }
 
     /// Parses `address/prefix`; leading zeros are refused (`010.0.0.1` is not octal here).
@@ -74,7 +96,7 @@ impl Cidr {
 
     fn wire(self) -> IpCidr {
         // The prefix was checked by `new`; smoltcp asserts the same bound.
-        IpCidr::new(IpAddress::from(self.addr), self.prefix.min(if self.is_v6() { 128 } else { 32 }))
+        IpCidr::new(IpAddress::from(self.addr), self.prefix.min(Family::of(self.addr).bits()))
     }
 
     /// The network: host bits cleared.

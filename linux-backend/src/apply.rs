@@ -16,12 +16,12 @@ use crate::errno;
 use crate::files;
 use crate::filter;
 use crate::host::{Linux, Memory, over_send};
-use crate::route;
 use crate::socket::Refusal;
 use crate::sysctl;
 use crate::wait;
 use crate::wire::link::{LinkKind, NewLink};
 use crate::wire::nlmsg::Batch;
+use crate::wire::operation;
 
 const EACCES: i32 = 13;
 const EEXIST: i32 = 17;
@@ -39,7 +39,7 @@ pub(crate) fn changes(linux: &mut Linux<'_>, changes: &[Change<'_>], report: &mu
         let (batch, _) = rest.split_at_checked(length).unwrap_or((rest, &[]));
         if failed {
             for offset in 0..batch.len() {
-                report(at.saturating_add(offset), Err(route::not_applied()));
+                report(at.saturating_add(offset), Err(operation::not_applied()));
             }
         } else {
             failed = apply_batch(linux, batch, &mut |offset, outcome| report(at.saturating_add(offset), outcome));
@@ -51,8 +51,8 @@ pub(crate) fn changes(linux: &mut Linux<'_>, changes: &[Change<'_>], report: &mu
 /// How many of the next changes leave together.
 fn batch_length(changes: &[Change<'_>]) -> usize {
     let Some(first) = changes.first() else { return 0 };
-    let alike = changes.iter().take_while(|change| match route::socket_of(first) {
-        Some(ns) => route::socket_of(change) == Some(ns),
+    let alike = changes.iter().take_while(|change| match operation::socket_of(first) {
+        Some(ns) => operation::socket_of(change) == Some(ns),
         None => filter::is_filter(first) && filter::is_filter(change),
     });
     alike.count().clamp(1, limits::PLAN)
@@ -61,7 +61,7 @@ fn batch_length(changes: &[Change<'_>]) -> usize {
 /// `true` if something failed.
 fn apply_batch(linux: &mut Linux<'_>, batch: &[Change<'_>], report: &mut Applied<'_>) -> bool {
     let Some(first) = batch.first() else { return false };
-    if let Some(ns) = route::socket_of(first) {
+    if let Some(ns) = operation::socket_of(first) {
         return apply_route(linux, ns, batch, report);
     }
     if filter::is_filter(first) {
@@ -86,7 +86,7 @@ fn apply_route(linux: &mut Linux<'_>, ns: Ns, batch: &[Change<'_>], report: &mut
         report(
             at,
             match outcome {
-                Ok(()) => Ok(route::inverse(change)),
+                Ok(()) => Ok(operation::inverse(change)),
                 Err(refusal) => Err(errno::kernel(change.verb(), change, refusal.errno, &refusal.words)),
             },
         );
@@ -112,7 +112,7 @@ fn send_route(
     let first = socket.take_seq(count);
     let mut messages = Batch::new(send);
     for (change, offset) in batch.iter().zip(0u32..) {
-        route::emit(change, sandbox, &mut messages, first.wrapping_add(offset));
+        operation::emit(change, sandbox, &mut messages, first.wrapping_add(offset));
     }
     let bytes = messages.finish().map_err(|_| over_send())?;
     socket
@@ -284,10 +284,10 @@ fn ensure_bridge(
         up: Some(true),
         promisc: promisc.then_some(true),
         alias: made.then_some(BRIDGE_ALIAS),
-        ..LinkChange::default()
+        ..LinkChange::NONE
     };
     let id = LinkId::Name(picocni_core::name::IfName::of(name));
-    request(linux, Ns::Host, &|batch, seq| route::set_link(&id, &set, batch, seq))
+    request(linux, Ns::Host, &|batch, seq| operation::set_link(&id, &set, batch, seq))
         .map_err(|refusal| refused(change, &refusal))
 }
 
@@ -297,7 +297,7 @@ fn ensure_address(
     index: picocni_core::name::IfIndex,
     cidr: Cidr,
 ) -> Result<()> {
-    match request(linux, Ns::Host, &|batch, seq| route::add_address(index, cidr, false, batch, seq)) {
+    match request(linux, Ns::Host, &|batch, seq| operation::add_address(index, cidr, false, batch, seq)) {
         Err(refusal) if refusal.errno != EEXIST => Err(refused(change, &refusal)),
         _ => Ok(()),
     }
@@ -316,7 +316,7 @@ fn set_link<'c>(
         LinkId::Index(index) => linux.link_at(ns, index)?,
     };
     let old = old.ok_or_else(|| err!(KERNEL, "link does not exist", link))?;
-    request(linux, ns, &|batch, seq| route::set_link(&link, set, batch, seq))
+    request(linux, ns, &|batch, seq| operation::set_link(&link, set, batch, seq))
         .map_err(|refusal| refused(change, &refusal))?;
     let back = LinkChange {
         up: set.up.map(|_| old.up),
@@ -327,6 +327,7 @@ fn set_link<'c>(
         txqlen: set.txqlen.map(|_| old.txqlen),
         alias: None,
         hairpin: set.hairpin.map(|_| old.hairpin),
+        arp_notify: None,
     };
     Ok(Some(Removal::ResetLink { ns, link: LinkId::Index(old.index), set: back }))
 }

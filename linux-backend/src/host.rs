@@ -8,13 +8,14 @@ use picocni_core::err;
 use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
+use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
 use rustix::fd::OwnedFd;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errno;
-use crate::socket::{Family, RECEIVE, SEND, Socket};
+use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
 use crate::{exec, files, filter, netns, observe, sysctl};
 
@@ -106,7 +107,7 @@ impl<'m> Linux<'m> {
             return Ok(());
         }
         self.be_in(ns)?;
-        let socket = Socket::open(Family::Route)
+        let socket = Socket::open(NetlinkFamily::Route)
             .map_err(|errno| errno::kernel("open", &"rtnetlink socket", errno.raw_os_error(), ""))?;
         match ns {
             Ns::Host => self.host = Some(socket),
@@ -138,7 +139,7 @@ impl<'m> Linux<'m> {
     pub(crate) fn filter_parts(&mut self) -> Result<(&mut Socket, &mut Memory)> {
         if self.netfilter.is_none() {
             self.be_in(Ns::Host)?;
-            let socket = Socket::open(Family::Netfilter)
+            let socket = Socket::open(NetlinkFamily::Netfilter)
                 .map_err(|errno| errno::kernel("open", &"netfilter socket", errno.raw_os_error(), ""))?;
             self.netfilter = Some(socket);
         }
@@ -206,9 +207,15 @@ impl Backend for Linux<'_> {
         observe::links(socket, memory, each)
     }
 
-    fn addresses(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()> {
+    fn addresses(
+        &mut self,
+        ns: Ns,
+        index: IfIndex,
+        family: Option<Family>,
+        each: &mut dyn FnMut(&Address),
+    ) -> Result<()> {
         let (socket, memory) = self.route_parts(ns)?;
-        observe::addresses(socket, memory, index, each)
+        observe::addresses(socket, memory, index, family, each)
     }
 
     fn routes(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()> {

@@ -2,9 +2,9 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | bytes, no I/O | [`wire`] |
+//! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `route`, `filter`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `filter`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -20,7 +20,6 @@ pub mod host;
 mod netns;
 mod observe;
 mod remove;
-mod route;
 pub mod socket;
 pub mod sys;
 mod sysctl;

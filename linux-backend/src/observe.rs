@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use picocni_core::error::{Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
-use picocni_core::net::Cidr;
+use picocni_core::net::{Cidr, Family};
 use picocni_core::observe::{Address, Link, LinkKind, Route};
 use picocni_core::text::Put;
 
@@ -13,7 +13,7 @@ use crate::errno;
 use crate::host::{Memory, over_send};
 use crate::socket::{Refusal, Socket};
 use crate::wire;
-use crate::wire::addr::{Addr, DumpAddrs, IFA_F_DADFAILED, IFA_F_TENTATIVE};
+use crate::wire::addr::{AF_INET, AF_INET6, AF_UNSPEC, Addr, DumpAddrs, IFA_F_DADFAILED, IFA_F_TENTATIVE};
 use crate::wire::link::{DumpLinks, GetLink, IFF_ALLMULTI, IFF_LOOPBACK, IFF_LOWER_UP, IFF_PROMISC, IFF_UP};
 use crate::wire::nlmsg::Batch;
 use crate::wire::route::{DumpRoutes, GetRoute, RTN_UNICAST};
@@ -102,20 +102,26 @@ pub(crate) fn links(socket: &mut Socket, memory: &mut Memory, each: &mut dyn FnM
     outcome.map_err(|refusal| refused("list", &"links", &refusal))
 }
 
-/// The addresses of a link.
+/// The addresses of a link, of one family or of both.
 pub(crate) fn addresses(
     socket: &mut Socket,
     memory: &mut Memory,
     index: IfIndex,
+    family: Option<Family>,
     each: &mut dyn FnMut(&Address),
 ) -> Result<()> {
     let Memory { send, receive } = memory;
+    let number = match family {
+        None => AF_UNSPEC,
+        Some(Family::V4) => AF_INET,
+        Some(Family::V6) => AF_INET6,
+    };
     let mut found: heapless::Vec<Address, ADDRESSES> = heapless::Vec::new();
     let mut more = false;
     let outcome = socket.dump(
         &mut |seq, buffer| {
             let mut batch = Batch::new(buffer);
-            DumpAddrs { family: 0, index: index.0 }.emit(&mut batch, seq);
+            DumpAddrs { family: number, index: index.0 }.emit(&mut batch, seq);
             batch.finish().map_or(0, <[u8]>::len)
         },
         send,
@@ -135,7 +141,8 @@ pub(crate) fn addresses(
     if more {
         return Err(Error::limit("ADDRESSES", ADDRESSES));
     }
-    found.iter().for_each(each);
+    // A kernel without IPv6 answers a question for its addresses with all it has.
+    found.iter().filter(|a| family.is_none_or(|family| family == Family::of(a.cidr.addr()))).for_each(each);
     Ok(())
 }
 

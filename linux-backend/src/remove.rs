@@ -11,9 +11,9 @@ use crate::errno;
 use crate::files;
 use crate::filter;
 use crate::host::{Linux, Memory, over_send};
-use crate::route;
 use crate::sysctl;
 use crate::wire::nlmsg::Batch;
+use crate::wire::operation;
 
 /// Carries out removals in order; consecutive ones of one kind leave together.
 pub(crate) fn removals(linux: &mut Linux<'_>, removals: &[Removal<'_>], report: &mut Removed<'_>) {
@@ -28,8 +28,8 @@ pub(crate) fn removals(linux: &mut Linux<'_>, removals: &[Removal<'_>], report: 
 
 fn batch_length(removals: &[Removal<'_>]) -> usize {
     let Some(first) = removals.first() else { return 0 };
-    let alike = removals.iter().take_while(|removal| match route::socket_of_removal(first) {
-        Some(ns) => route::socket_of_removal(removal) == Some(ns),
+    let alike = removals.iter().take_while(|removal| match operation::socket_of_removal(first) {
+        Some(ns) => operation::socket_of_removal(removal) == Some(ns),
         None => filter::is_filter_removal(first) && filter::is_filter_removal(removal),
     });
     alike.count().clamp(1, limits::PLAN)
@@ -37,7 +37,7 @@ fn batch_length(removals: &[Removal<'_>]) -> usize {
 
 fn remove_batch(linux: &mut Linux<'_>, batch: &[Removal<'_>], report: &mut Removed<'_>) {
     let Some(first) = batch.first() else { return };
-    if let Some(ns) = route::socket_of_removal(first) {
+    if let Some(ns) = operation::socket_of_removal(first) {
         return remove_route(linux, ns, batch, report);
     }
     if filter::is_filter_removal(first) {
@@ -74,7 +74,7 @@ fn send_route(linux: &mut Linux<'_>, ns: Ns, batch: &[Removal<'_>], report: &mut
     let first = socket.take_seq(count);
     let mut messages = Batch::new(send);
     for (removal, offset) in batch.iter().zip(0u32..) {
-        route::emit_removal(removal, &mut messages, first.wrapping_add(offset));
+        operation::emit_removal(removal, &mut messages, first.wrapping_add(offset));
     }
     let bytes = messages.finish().map_err(|_| over_send())?;
     let sent = socket.acknowledge(bytes, first, count, receive, &mut |at, outcome| {
@@ -82,7 +82,7 @@ fn send_route(linux: &mut Linux<'_>, ns: Ns, batch: &[Removal<'_>], report: &mut
         report(
             at as usize,
             match outcome {
-                Err(refusal) if !route::is_gone(removal, refusal.errno) => {
+                Err(refusal) if !operation::is_gone(removal, refusal.errno) => {
                     Err(errno::kernel(removal.verb(), removal, refusal.errno, &refusal.words))
                 }
                 _ => Ok(()),

@@ -19,7 +19,7 @@ const DUMP_TRIES: u32 = 5;
 
 /// Which netlink family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum NetlinkFamily {
     /// Links, addresses, routes, neighbours, rules.
     Route,
     /// nftables and conntrack.
@@ -65,7 +65,7 @@ impl Socket {
     ///
     /// # Errors
     /// As socket(2).
-    pub fn open(family: Family) -> Result<Self, Errno> {
+    pub fn open(family: NetlinkFamily) -> Result<Self, Errno> {
         Ok(Socket { raw: Raw::open(family)?, seq: 1 })
     }
 

@@ -5,13 +5,14 @@ use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::limits::{DAD_MS, PORT_UP_MS};
 use picocni_core::name::{IfIndex, IfName};
+use picocni_core::net::Family;
 use picocni_core::observe::{Link, Ns};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::errno;
 use crate::host::Linux;
-use crate::socket::{Family, Socket};
+use crate::socket::{NetlinkFamily, Socket};
 
 /// `RTMGRP_LINK` (linux/rtnetlink.h): links, and bridge ports among them.
 const GROUP_LINK: u32 = 1;
@@ -38,7 +39,7 @@ fn until(
     }
     let failed = |errno: Errno| errno::kernel("subscribe to", &"rtnetlink notifications", errno.raw_os_error(), "");
     linux.be_in(ns)?;
-    let mut socket = Socket::open(Family::Route).map_err(failed)?;
+    let mut socket = Socket::open(NetlinkFamily::Route).map_err(failed)?;
     socket.join(group).map_err(failed)?;
     let deadline = linux.now_us().saturating_add(u64::from(limit_ms).saturating_mul(1000));
     loop {
@@ -89,7 +90,7 @@ pub(crate) fn forwarding(linux: &mut Linux<'_>, host: IfName) -> Result<()> {
 pub(crate) fn addresses(linux: &mut Linux<'_>, ns: Ns, index: IfIndex) -> Result<()> {
     let settled = until(linux, ns, GROUP_IPV6_ADDRESS, DAD_MS, &mut |linux| {
         let (mut tentative, mut duplicate) = (false, None);
-        linux.addresses(ns, index, &mut |address| {
+        linux.addresses(ns, index, Some(Family::V6), &mut |address| {
             tentative |= address.tentative && !address.dad_failed;
             if address.dad_failed {
                 duplicate = Some(address.cidr);

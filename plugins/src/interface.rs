@@ -64,7 +64,7 @@ pub fn configure(session: &mut Session<'_>, link: &Link, result: &AddResult, opt
         let dad = ip.address.is_v6();
         plan.change(Change::AddAddress { ns: Ns::Sandbox, index: link.index, cidr: ip.address, dad })?;
     }
-    plan.change(up(link))?;
+    plan.change(set(link, LinkChange { up: Some(true), arp_notify: Some(true), ..LinkChange::NONE }))?;
     if options.dad && own.iter().any(|ip| ip.address.is_v6()) {
         plan.change(Change::AwaitAddresses { ns: Ns::Sandbox, index: link.index })?;
     }
@@ -82,17 +82,15 @@ pub fn configure(session: &mut Session<'_>, link: &Link, result: &AddResult, opt
 /// Code 101.
 pub fn set_up(session: &mut Session<'_>, link: &Link) -> Result<()> {
     let mut plan = Plan::new();
-    plan.change(up(link))?;
+    plan.change(set(link, LinkChange { up: Some(true), ..LinkChange::NONE }))?;
     session.apply(&plan)
 }
 
-fn up(link: &Link) -> Change<'static> {
-    let set = LinkChange { up: Some(true), ..LinkChange::default() };
+fn set(link: &Link, set: LinkChange<'static>) -> Change<'static> {
     Change::SetLink { ns: Ns::Sandbox, link: LinkId::Index(link.index), set, undo: Undo::WithLink }
 }
 
 struct Keys {
-    arp_notify: Key,
     ndisc_notify: Key,
     accept_dad: Key,
     enhanced_dad: Key,
@@ -103,7 +101,6 @@ struct Keys {
 impl Keys {
     fn new(name: &IfName) -> Result<Self> {
         Ok(Keys {
-            arp_notify: key("net/ipv4/conf/", name, "/arp_notify")?,
             ndisc_notify: key("net/ipv6/conf/", name, "/ndisc_notify")?,
             accept_dad: key("net/ipv6/conf/", name, "/accept_dad")?,
             enhanced_dad: key("net/ipv6/conf/", name, "/enhanced_dad")?,
@@ -125,7 +122,6 @@ fn plan_sysctls<'p>(
     let mut write = |key: &'p str, value: &'static str, undo: Undo, on_failure: OnFailure| {
         plan.change(Change::WriteSysctl { ns: Ns::Sandbox, key, value, undo, on_failure })
     };
-    write(&keys.arp_notify, "1", Undo::WithLink, OnFailure::Ignore)?;
     if options.dad {
         write(&keys.enhanced_dad, "1", Undo::WithLink, OnFailure::Ignore)?;
         write(&keys.accept_dad, "1", Undo::WithLink, OnFailure::Ignore)?;

@@ -19,16 +19,7 @@ use picocni_core::session::Session;
 #[derive(Debug)]
 pub struct Loopback;
 
-const UP: LinkChange<'static> = LinkChange {
-    up: Some(true),
-    mtu: None,
-    mac: None,
-    promisc: None,
-    allmulti: None,
-    txqlen: None,
-    alias: None,
-    hairpin: None,
-};
+const UP: LinkChange<'static> = LinkChange { up: Some(true), ..LinkChange::NONE };
 
 fn lo(session: &mut Session<'_>) -> Result<Link> {
     session
@@ -58,7 +49,7 @@ impl Plugin for Loopback {
         }
         result.add_interface(Interface::new(&link.name, link.mac, 0, call.env.netns))?;
         let (mut first_v4, mut first_v6, mut stranger) = (None::<Address>, None::<Address>, None::<Address>);
-        session.backend.addresses(Ns::Sandbox, link.index, &mut |address| {
+        session.backend.addresses(Ns::Sandbox, link.index, None, &mut |address| {
             let slot = if !address.cidr.addr().is_loopback() {
                 &mut stranger
             } else if address.cidr.is_v6() {

@@ -143,7 +143,7 @@ fn try_name(
         up: Some(true),
         alias: Some(request.tag.as_str()),
         hairpin: request.master.map(|_| request.hairpin),
-        ..LinkChange::default()
+        ..LinkChange::NONE
     };
     plan.change(Change::SetLink { ns: Ns::Host, link: LinkId::Name(host), set, undo: Undo::WithLink })?;
     session.apply(&plan)

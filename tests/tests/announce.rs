@@ -124,6 +124,9 @@ fn add_announces_the_addresses_of_a_pod() {
             let pod = Pod::new(host, &format!("p{number}"));
             let [v4, v6] = addresses(&pod.add(&conf()).expect_result());
             let mac = pod.inside().link("eth0").mac.clone();
+            let keys = ["net/ipv4/conf/eth0/arp_notify", "net/ipv6/conf/eth0/ndisc_notify"];
+            let notify = pod.netns().run(|| keys.map(kernel::sysctl));
+            assert_eq!(notify, ["1", "1"], "the pod announces itself again when its MAC changes");
             assert!(listener_v4.sees(|frame| is_gratuitous_arp(frame, v4, &mac)), "no gratuitous ARP of {v4} at {mac}");
             assert!(
                 listener_v6.sees(|frame| is_unsolicited_advertisement(frame, v6, &mac)),

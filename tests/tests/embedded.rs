@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use picocni_core::runtime::{self, Attachment, RuntimeMemory};
 use picocni_core::session::{Session, Workspace};
 use picocni_linux::host::{Linux, Memory};
-use picocni_linux::socket::{Family, Socket};
+use picocni_linux::socket::{NetlinkFamily, Socket};
 use picocni_linux::sys::Environ;
 use picocni_tests::kernel::{self, Snapshot};
 use picocni_tests::netns::Netns;
@@ -104,7 +104,7 @@ fn pod() -> (Netns, String) {
 
 #[test]
 fn speaks_over_the_transport_that_was_chosen() {
-    let socket = format!("{:?}", Socket::open(Family::Route).expect("a netlink socket"));
+    let socket = format!("{:?}", Socket::open(NetlinkFamily::Route).expect("a netlink socket"));
     let expected = if cfg!(feature = "netlink-sys") { "Raw(Socket(" } else { "Raw(OwnedFd" };
     assert!(socket.contains(expected), "{socket}");
 }

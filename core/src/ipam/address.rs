@@ -2,26 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Address family. One type carries both, so that every rule is written once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Family {
-    /// IPv4, 32 bits.
-    V4,
-    /// IPv6, 128 bits.
-    V6,
-}
+use crate::net::Family;
 
 impl Family {
-    /// Width of an address in bits: 32 or 128.
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        match self {
-            Self::V4 => 32,
-            Self::V6 => 128,
-        }
-    }
-
     /// All bits below a prefix of `prefix` bits. A prefix over the width gives 0.
     pub(super) const fn host_mask(self, prefix: u8) -> u128 {
         let host_bits = self.bits().saturating_sub(prefix) as u32;

@@ -26,7 +26,6 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use address::Family;
 pub use range::{Range, RangeError, RangeSpec};
 pub use range_set::{AllocationError, Candidate, RangeSet, RoundRobin, SetsOverlap, check_sets};
 pub use search::Search;

@@ -2,7 +2,8 @@
 
 use core::net::IpAddr;
 
-use super::address::{Family, from_number, to_number};
+use super::address::{from_number, to_number};
+use crate::net::Family;
 use crate::put;
 use crate::text::{Put, Sink};
 

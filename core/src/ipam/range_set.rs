@@ -2,8 +2,8 @@
 
 use core::net::IpAddr;
 
-use super::address::Family;
 use super::range::{Range, RangeError};
+use crate::net::Family;
 use crate::put;
 use crate::text::{Put, Sink};
 

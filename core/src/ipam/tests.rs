@@ -4,7 +4,8 @@
 
 use core::net::IpAddr;
 
-use super::{AllocationError, Family, Range, RangeError, RangeSet, RangeSpec, Search, SetsOverlap, check_sets};
+use super::{AllocationError, Range, RangeError, RangeSet, RangeSpec, Search, SetsOverlap, check_sets};
+use crate::net::Family;
 
 use crate::text::{Put, fits};
 

@@ -173,11 +173,7 @@ impl SimBackend {
             Some(_) => return Err(taken("link is no bridge").with(&" ").with(&name)),
             None => {
                 let index = self.net.add_link(HOST, name, mac, LinkKind::Bridge)?;
-                self.net.set_link(
-                    HOST,
-                    index,
-                    &LinkChange { mtu: (mtu > 0).then_some(mtu), ..LinkChange::default() },
-                )?;
+                self.net.set_link(HOST, index, &LinkChange { mtu: (mtu > 0).then_some(mtu), ..LinkChange::NONE })?;
                 index
             }
         };
@@ -188,7 +184,7 @@ impl SimBackend {
         self.net.set_link(
             HOST,
             index,
-            &LinkChange { up: Some(true), promisc: promisc.then_some(true), ..LinkChange::default() },
+            &LinkChange { up: Some(true), promisc: promisc.then_some(true), ..LinkChange::NONE },
         )
     }
 
@@ -235,7 +231,7 @@ impl SimBackend {
     ) -> Inverse<'o> {
         let space = self.space(ns)?;
         let found = self.net.find(space, link).ok_or_else(|| refused(ENODEV, "no such link"))?;
-        let index = found.index;
+        let (index, name) = (found.index, found.name);
         alias.clone_from(&found.alias);
         let old = old_values(found, &set).map(|old| LinkChange {
             alias: old.alias.map(|_| ""),
@@ -246,8 +242,14 @@ impl SimBackend {
             allmulti: old.allmulti,
             txqlen: old.txqlen,
             hairpin: old.hairpin,
+            arp_notify: None,
         });
         self.net.set_link(space, index, &set)?;
+        if let Some(on) = set.arp_notify {
+            let mut key = heapless::String::<{ limits::SYSCTL_KEY }>::new();
+            put!(&mut key, "net/ipv4/conf/", name, "/arp_notify");
+            self.write_sysctl(space, Layer::Written, &key, if on { "1" } else { "0" })?;
+        }
         let alias: &'o str = alias;
         let old = old.filter(|_| undo == Undo::Restore);
         Ok(old.map(|old| Removal::ResetLink { ns, link, set: LinkChange { alias: old.alias.map(|_| alias), ..old } }))

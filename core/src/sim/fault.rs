@@ -9,6 +9,7 @@ use crate::err;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName};
+use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, OnFailure, Removal};
 
@@ -232,8 +233,14 @@ impl Backend for FaultBackend<'_> {
         self.inner.links(ns, each)
     }
 
-    fn addresses(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()> {
-        self.inner.addresses(ns, index, each)
+    fn addresses(
+        &mut self,
+        ns: Ns,
+        index: IfIndex,
+        family: Option<Family>,
+        each: &mut dyn FnMut(&Address),
+    ) -> Result<()> {
+        self.inner.addresses(ns, index, family, each)
     }
 
     fn routes(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()> {

@@ -346,8 +346,9 @@ pub(crate) fn old_values<'l>(link: &'l Link, set: &LinkChange<'_>) -> Option<Lin
         txqlen: set.txqlen.filter(|new| *new != link.txqlen).map(|_| link.txqlen),
         alias: set.alias.filter(|new| *new != link.alias).map(|_| link.alias.as_str()),
         hairpin: set.hairpin.filter(|new| *new != link.hairpin).map(|_| link.hairpin),
+        arp_notify: None,
     };
-    (old != LinkChange::default()).then_some(old)
+    (old != LinkChange::NONE).then_some(old)
 }
 
 fn plain_link(index: IfIndex, name: IfName, mac: Mac, kind: LinkKind) -> Link {

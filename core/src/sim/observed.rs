@@ -11,7 +11,7 @@ use crate::err;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName};
-use crate::net::{Cidr, parse_ip};
+use crate::net::{Cidr, Family, parse_ip};
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
 use crate::put;
@@ -73,10 +73,19 @@ impl Backend for SimBackend {
         Ok(())
     }
 
-    fn addresses(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()> {
+    fn addresses(
+        &mut self,
+        ns: Ns,
+        index: IfIndex,
+        family: Option<Family>,
+        each: &mut dyn FnMut(&Address),
+    ) -> Result<()> {
         let space = self.space(ns)?;
+        let is_of = |address: &Address| family.is_none_or(|family| family == Family::of(address.cidr.addr()));
         for known in self.net.addresses.iter().filter(|known| known.ns == space && known.index == index) {
-            each(&known.address);
+            if is_of(&known.address) {
+                each(&known.address);
+            }
         }
         Ok(())
     }

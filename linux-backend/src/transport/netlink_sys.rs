@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use crate::socket::Family;
+use crate::socket::NetlinkFamily;
 
 /// A netlink socket in the namespace it was made in.
 #[derive(Debug)]
@@ -22,10 +22,10 @@ fn errno(error: std::io::Error) -> Errno {
 impl Raw {
     /// Opens a socket in the current network namespace: closed on exec, short
     /// acknowledgements with the kernel's words, strict checks of requests.
-    pub(crate) fn open(family: Family) -> Result<Self, Errno> {
+    pub(crate) fn open(family: NetlinkFamily) -> Result<Self, Errno> {
         let protocol = match family {
-            Family::Route => NETLINK_ROUTE,
-            Family::Netfilter => NETLINK_NETFILTER,
+            NetlinkFamily::Route => NETLINK_ROUTE,
+            NetlinkFamily::Netfilter => NETLINK_NETFILTER,
         };
         let socket = Socket::new(protocol).map_err(errno)?;
         // Old kernels lack some of these; the codec copes without.

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with};
 
-use crate::socket::Family;
+use crate::socket::NetlinkFamily;
 use crate::sys;
 
 /// Level and options of linux/netlink.h.
@@ -21,10 +21,10 @@ pub(crate) struct Raw(OwnedFd);
 impl Raw {
     /// Opens a socket in the current network namespace: closed on exec, short
     /// acknowledgements with the kernel's words, strict checks of requests.
-    pub(crate) fn open(family: Family) -> Result<Self, Errno> {
+    pub(crate) fn open(family: NetlinkFamily) -> Result<Self, Errno> {
         let protocol = match family {
-            Family::Route => None,
-            Family::Netfilter => Some(NETFILTER),
+            NetlinkFamily::Route => None,
+            NetlinkFamily::Netfilter => Some(NETFILTER),
         };
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         // Old kernels lack some of these; the codec copes without.

@@ -9,6 +9,7 @@ mod reply;
 pub use create::{LinkKind, NewLink, VethPeer};
 pub use reply::{BridgePortState, Link};
 
+use super::addr::AF_INET;
 use super::nlmsg::{Batch, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 
 /// Create or change a link; also the kind of every link in a reply
@@ -45,6 +46,7 @@ const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
@@ -52,6 +54,11 @@ const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_ALLMULTI: u16 = 61;
+
+/// `IFLA_INET_CONF`, in `IFLA_AF_SPEC` → `AF_INET`: an attribute for each setting.
+const IFLA_INET_CONF: u16 = 1;
+/// `IPV4_DEVCONF_ARP_NOTIFY` (linux/ip.h).
+const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
 
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -135,6 +142,9 @@ pub struct SetLink<'a> {
     /// them before `master`, so a link does not become a port and get its
     /// settings in one message (`EOPNOTSUPP`).
     pub port: Option<BridgePort>,
+    /// Whether it announces its IPv4 addresses when it comes up or is given a
+    /// hardware address. The kernel takes this after all the rest of the message.
+    pub arp_notify: Option<bool>,
 }
 
 impl<'a> SetLink<'a> {
@@ -153,6 +163,7 @@ impl<'a> SetLink<'a> {
             alias: None,
             netns_fd: None,
             port: None,
+            arp_notify: None,
         }
     }
 
@@ -189,8 +200,21 @@ impl<'a> SetLink<'a> {
         if let Some(port) = self.port {
             port.emit(batch);
         }
+        if let Some(on) = self.arp_notify {
+            put_ipv4_conf(batch, IPV4_DEVCONF_ARP_NOTIFY, on.into());
+        }
         batch.end();
     }
+}
+
+fn put_ipv4_conf(batch: &mut Batch<'_>, setting: u16, value: u32) {
+    let families = batch.nest_begin(IFLA_AF_SPEC);
+    let inet = batch.nest_begin(u16::from(AF_INET));
+    let settings = batch.nest_begin(IFLA_INET_CONF);
+    batch.attr_u32(setting, value);
+    batch.nest_end(settings);
+    batch.nest_end(inet);
+    batch.nest_end(families);
 }
 
 impl BridgePort {

@@ -18,6 +18,7 @@ pub mod netfilter;
 pub mod nfnetlink;
 pub mod nftables;
 pub mod nlmsg;
+pub(crate) mod operation;
 pub mod route;
 pub mod rule;
 

@@ -6,7 +6,7 @@ use picocni_core::err;
 use picocni_core::error::{Error, Result};
 use picocni_core::limits;
 use picocni_core::name::Mac;
-use picocni_core::net::Cidr;
+use picocni_core::net::{Cidr, Family};
 use picocni_core::observe::{Link, LinkKind, Ns, Route};
 use picocni_core::op::{Change, OnFailure, Plan, Removal};
 use picocni_core::owner::Tag;
@@ -131,16 +131,17 @@ fn serve_as_gateway(conf: &Conf, bridge: &Link, session: &mut Session<'_>, resul
     let mut plan = Plan::new();
     let mut retired = Plan::new();
     for v6 in [false, true] {
+        let family = if v6 { Family::V6 } else { Family::V4 };
         for ip in result.ips.iter().filter(|ip| ip.address.is_v6() == v6) {
             let Some(cidr) = ip.gateway.and_then(|gw| Cidr::new(gw, ip.address.prefix())) else { continue };
             let mut present = false;
             let mut other: heapless::Vec<Cidr, 8> = heapless::Vec::new();
-            session.backend.addresses(Ns::Host, bridge.index, &mut |address| {
+            session.backend.addresses(Ns::Host, bridge.index, Some(family), &mut |address| {
                 let old = address.cidr;
                 present |= old == cidr;
                 // A second IPv4 network on the bridge is a conflict; IPv6 networks
                 // may live side by side unless they overlap.
-                let clash = old.is_v6() == v6 && (!v6 || old.contains(cidr.addr()) || cidr.contains(old.addr()));
+                let clash = !v6 || old.contains(cidr.addr()) || cidr.contains(old.addr());
                 if clash && old != cidr {
                     let _ = other.push(old);
                 }

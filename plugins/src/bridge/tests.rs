@@ -131,7 +131,7 @@ fn another_gateway_on_the_bridge_is_a_conflict_unless_forced() {
     let forced = gateway.replacen('{', r#"{"forceAddress":true,"#, 1);
     call(&mut sim, &step(&Bridge, "ADD", "c1", NETNS, &forced)).unwrap();
     let mut addresses = std::vec::Vec::new();
-    sim.addresses(Ns::Host, index, &mut |address| addresses.push(address.cidr)).unwrap();
+    sim.addresses(Ns::Host, index, None, &mut |address| addresses.push(address.cidr)).unwrap();
     assert_eq!(addresses, [picocni_core::net::Cidr::parse("10.1.0.1/24").unwrap()]);
 }
 

@@ -115,7 +115,7 @@ fn parse(raw: &[u8]) -> Option<Backup> {
             mtu: u32::try_from(wire.mtu).ok().filter(|mtu| *mtu > 0),
             allmulti: wire.allmulti,
             txqlen: wire.txqlen.and_then(|length| u32::try_from(length).ok()),
-            ..LinkChange::default()
+            ..LinkChange::NONE
         },
         tag: wire.picocni.plain().and_then(Tag::read),
     })

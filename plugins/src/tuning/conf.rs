@@ -121,7 +121,7 @@ impl<'a> Conf<'a> {
                 mtu: number("mtu", args.mtu.or(own.mtu))?.filter(|mtu| *mtu > 0),
                 txqlen: number("txQLen", args.txqlen.or(own.txqlen))?,
                 allmulti: args.allmulti.or(own.allmulti),
-                ..LinkChange::default()
+                ..LinkChange::NONE
             },
             mac_text,
             data_dir: checked_dir(own.data_dir)?,
@@ -130,7 +130,7 @@ impl<'a> Conf<'a> {
 
     /// Whether any attribute of the link is to be set.
     pub(super) fn changes_link(&self) -> bool {
-        self.set != LinkChange::default()
+        self.set != LinkChange::NONE
     }
 }
 

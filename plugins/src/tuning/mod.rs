@@ -59,7 +59,7 @@ impl Plugin for Tuning {
 /// message one after another (do_setlink() in net/core/rtnetlink.c) and keeps
 /// those before a refused one, so only single ones can be undone exactly.
 fn single_attributes(set: &LinkChange<'_>) -> impl Iterator<Item = LinkChange<'static>> {
-    let none = LinkChange::default();
+    let none = LinkChange::NONE;
     [
         set.mac.map(|mac| LinkChange { mac: Some(mac), ..none }),
         set.promisc.map(|promisc| LinkChange { promisc: Some(promisc), ..none }),

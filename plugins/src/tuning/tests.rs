@@ -83,7 +83,7 @@ fn arrange(sim: &mut SimBackend) {
     sim.add_sandbox(NETNS).unwrap();
     sim.open_sandbox(NETNS).unwrap();
     sim.add_link(Ns::Sandbox, "eth0", LinkKind::Veth, OLD_MAC).unwrap();
-    let set = LinkChange { mtu: Some(1500), txqlen: Some(1000), up: Some(true), ..LinkChange::default() };
+    let set = LinkChange { mtu: Some(1500), txqlen: Some(1000), up: Some(true), ..LinkChange::NONE };
     let link = LinkId::Name(IfName::of("eth0"));
     sim.arrange(&[Change::SetLink { ns: Ns::Sandbox, link, set, undo: Undo::WithLink }]).unwrap();
     sim.end_process();

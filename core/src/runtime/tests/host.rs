@@ -17,6 +17,7 @@ use crate::err;
 use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName};
+use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
 
@@ -92,7 +93,7 @@ impl Backend for Host {
         unimplemented!()
     }
 
-    fn addresses(&mut self, _: Ns, _: IfIndex, _: &mut dyn FnMut(&Address)) -> Result<()> {
+    fn addresses(&mut self, _: Ns, _: IfIndex, _: Option<Family>, _: &mut dyn FnMut(&Address)) -> Result<()> {
         unimplemented!()
     }
 

@@ -96,11 +96,7 @@ fn inverses_bring_back_what_was() {
     let outer = index(&mut sim, Ns::Host, "veth1");
     there_and_back(
         &mut sim,
-        set(
-            Ns::Host,
-            "veth1",
-            LinkChange { mtu: Some(9000), up: Some(false), txqlen: Some(7), ..LinkChange::default() },
-        ),
+        set(Ns::Host, "veth1", LinkChange { mtu: Some(9000), up: Some(false), txqlen: Some(7), ..LinkChange::NONE }),
     );
     there_and_back(
         &mut sim,
@@ -136,7 +132,7 @@ fn an_inverse_holds_only_what_was_changed() {
         &[set(Ns::Host, "veth1", LinkChange { mtu: Some(1400), alias: Some("tag"), ..up() })],
         &mut |_, outcome| {
             let Some(Removal::ResetLink { set, .. }) = outcome.unwrap() else { panic!("no inverse") };
-            assert_eq!(set, LinkChange { up: Some(false), alias: Some(""), ..LinkChange::default() });
+            assert_eq!(set, LinkChange { up: Some(false), alias: Some(""), ..LinkChange::NONE });
             seen = true;
         },
     );
@@ -212,7 +208,7 @@ fn a_port_forwards_once_both_ends_and_the_bridge_are_up() {
     sim.arrange(&[set(Ns::Sandbox, "eth0", up()), wait]).unwrap();
     assert!(link(&mut sim, Ns::Host, "veth1").unwrap().forwarding);
     assert!(link(&mut sim, Ns::Host, "br0").unwrap().running);
-    there_and_back(&mut sim, set(Ns::Host, "veth1", LinkChange { hairpin: Some(true), ..LinkChange::default() }));
+    there_and_back(&mut sim, set(Ns::Host, "veth1", LinkChange { hairpin: Some(true), ..LinkChange::NONE }));
     remove(&mut *sim, Removal::DeleteLink { ns: Ns::Host, name }).unwrap();
     assert_eq!(link(&mut sim, Ns::Host, "veth1").unwrap().master, None);
 }

@@ -80,7 +80,7 @@ fn set(ns: Ns, name: &str, set: LinkChange<'static>) -> Change<'static> {
 }
 
 fn up() -> LinkChange<'static> {
-    LinkChange { up: Some(true), ..LinkChange::default() }
+    LinkChange { up: Some(true), ..LinkChange::NONE }
 }
 
 /// Applies and gives each report: whether there was an inverse, or the error.
@@ -126,7 +126,7 @@ fn link(sim: &mut SimBackend, ns: Ns, name: &str) -> Option<Link> {
 
 fn addresses(sim: &mut SimBackend, ns: Ns, index: IfIndex) -> Vec<Address> {
     let mut all = Vec::new();
-    sim.addresses(ns, index, &mut |address| all.push(*address)).unwrap();
+    sim.addresses(ns, index, None, &mut |address| all.push(*address)).unwrap();
     all
 }
 

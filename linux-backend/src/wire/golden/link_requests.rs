@@ -73,6 +73,21 @@ fn set_link() {
     same_link(|b| rename.emit(b, 1), iproute::SET_RENAME);
 }
 
+/// iproute2 has no word for it: the bytes are those of rtnl_link_inet_fill and the policy of net/ipv4/devinet.c.
+#[test]
+fn set_arp_notify() {
+    let set = SetLink { arp_notify: Some(true), ..SetLink::new(Target::Index(5)) };
+    let bytes = written(|b| set.emit(b, 1));
+    let attributes = [
+        &[20, 0, 26, 0x80][..], // IFLA_AF_SPEC
+        &[16, 0, 2, 0x80],      // AF_INET
+        &[12, 0, 1, 0x80],      // IFLA_INET_CONF
+        &[8, 0, 22, 0, 1, 0, 0, 0],
+    ]
+    .concat();
+    assert_eq!(bytes.get(bytes.len() - attributes.len()..), Some(&attributes[..]));
+}
+
 #[test]
 fn set_link_by_name_and_netns() {
     let set = SetLink { netns_fd: Some(9), ..SetLink::new(Target::Name("eth9")).flag(IFF_UP, false) };

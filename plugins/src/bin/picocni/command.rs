@@ -175,7 +175,7 @@ fn prepare(namespace: &Namespace, existed: bool, session: &mut Session<'_>) -> R
 pub(crate) fn set_loopback_up(session: &mut Session<'_>, path: &str) -> Result<()> {
     session.open_sandbox(path)?;
     let mut plan = Plan::new();
-    let set = LinkChange { up: Some(true), ..LinkChange::default() };
+    let set = LinkChange { up: Some(true), ..LinkChange::NONE };
     plan.change(Change::SetLink { ns: Ns::Sandbox, link: LinkId::Name(IfName::of("lo")), set, undo: Undo::WithLink })?;
     session.apply(&plan)
 }

@@ -11,6 +11,7 @@ use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
+use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
 use picocni_core::sim::SimBackend;
@@ -63,9 +64,15 @@ impl Backend for Watched<'_> {
         self.calls.push("links");
         self.inner.links(ns, each)
     }
-    fn addresses(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Address)) -> Result<()> {
+    fn addresses(
+        &mut self,
+        ns: Ns,
+        index: IfIndex,
+        family: Option<Family>,
+        each: &mut dyn FnMut(&Address),
+    ) -> Result<()> {
         self.calls.push("addresses");
-        self.inner.addresses(ns, index, each)
+        self.inner.addresses(ns, index, family, each)
     }
     fn routes(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()> {
         self.calls.push("routes");

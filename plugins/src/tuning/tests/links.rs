@@ -44,7 +44,7 @@ fn the_backup_holds_only_what_is_changed() {
     assert_eq!(host.file(BACKUP), None);
     assert_eq!(host.file("/var/lib/x/c1_eth0.json").unwrap(), r#"{"mtu":1500,"picocni":"picocni:net1:c1:eth0"}"#);
     // What somebody else changed meanwhile is not ours to set back.
-    host.set(LinkChange { txqlen: Some(7), ..LinkChange::default() });
+    host.set(LinkChange { txqlen: Some(7), ..LinkChange::NONE });
     host.call("DEL", &config(r#""mtu":1400,"dataDir":"/var/lib/x/","#)).ok();
     assert_eq!((host.link().mtu, host.link().txqlen), (1500, 7));
 }
@@ -52,7 +52,7 @@ fn the_backup_holds_only_what_is_changed() {
 #[test]
 fn zero_and_false_count_where_they_say_something() {
     let mut host = Host::new();
-    host.set(LinkChange { allmulti: Some(true), promisc: Some(true), ..LinkChange::default() });
+    host.set(LinkChange { allmulti: Some(true), promisc: Some(true), ..LinkChange::NONE });
     let keys = r#""allmulti":false,"txQLen":0,"promisc":false,"mtu":0,"#;
     host.add(keys).ok();
     let link = host.link();
@@ -218,11 +218,11 @@ fn a_backup_of_another_attachment_is_left_alone() {
 #[test]
 fn check_names_what_has_changed() {
     for (key, set) in [
-        ("mac", LinkChange { mac: Some(OLD_MAC), ..LinkChange::default() }),
-        ("promisc", LinkChange { promisc: Some(false), ..LinkChange::default() }),
-        ("mtu", LinkChange { mtu: Some(1401), ..LinkChange::default() }),
-        ("allmulti", LinkChange { allmulti: Some(false), ..LinkChange::default() }),
-        ("txQLen", LinkChange { txqlen: Some(51), ..LinkChange::default() }),
+        ("mac", LinkChange { mac: Some(OLD_MAC), ..LinkChange::NONE }),
+        ("promisc", LinkChange { promisc: Some(false), ..LinkChange::NONE }),
+        ("mtu", LinkChange { mtu: Some(1401), ..LinkChange::NONE }),
+        ("allmulti", LinkChange { allmulti: Some(false), ..LinkChange::NONE }),
+        ("txQLen", LinkChange { txqlen: Some(51), ..LinkChange::NONE }),
     ] {
         let mut host = Host::new();
         host.add(ALL).ok();

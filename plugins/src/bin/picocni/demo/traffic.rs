@@ -62,10 +62,10 @@ impl Places {
 
 /// Sets `lo` of the current namespace up, with the backend's own codec.
 pub(super) fn set_up_loopback() -> core::result::Result<(), Errno> {
-    use picocni_linux::socket::{Family, Socket};
+    use picocni_linux::socket::{NetlinkFamily, Socket};
     use picocni_linux::wire::link::{IFF_UP, SetLink, Target};
     use picocni_linux::wire::nlmsg::Batch;
-    let mut socket = Socket::open(Family::Route)?;
+    let mut socket = Socket::open(NetlinkFamily::Route)?;
     let (mut send, mut receive) = ([0u8; 256], [0u8; 1024]);
     let seq = socket.take_seq(1);
     let mut batch = Batch::new(&mut send);

@@ -1,4 +1,5 @@
-//! Changes and removals that are rtnetlink messages.
+//! Changes and removals as rtnetlink messages: which socket carries one, its
+//! bytes, its inverse, and which refusals mean that it is done already.
 
 use core::net::IpAddr;
 
@@ -8,13 +9,13 @@ use picocni_core::net::Cidr;
 use picocni_core::observe::{Ns, Route};
 use picocni_core::op::{Change, LinkChange, LinkId, Removal, Undo};
 
-use crate::wire::addr::{DelAddr, IFA_F_NODAD, NewAddr};
-use crate::wire::link::{
+use super::addr::{DelAddr, IFA_F_NODAD, NewAddr};
+use super::link::{
     BridgePort, DelLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink, SetLink, Target, VethPeer,
 };
-use crate::wire::neigh::NeighKey;
-use crate::wire::nlmsg::{Batch, Mode};
-use crate::wire::route::{DelRoute, NewRoute, RT_TABLE_MAIN};
+use super::neigh::NeighKey;
+use super::nlmsg::{Batch, Mode};
+use super::route::{DelRoute, NewRoute, RT_TABLE_MAIN};
 
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
@@ -91,6 +92,7 @@ pub(crate) fn set_link(link: &LinkId, set: &LinkChange<'_>, batch: &mut Batch<'_
     request.txqlen = set.txqlen;
     request.alias = set.alias;
     request.port = set.hairpin.map(|hairpin| BridgePort { hairpin: Some(hairpin), ..BridgePort::default() });
+    request.arp_notify = set.arp_notify;
     request.emit(batch, seq);
 }
 
