@@ -1,11 +1,11 @@
 //! Whose plugins a test runs: picocni's, or the Go reference plugins. Both speak the same protocol, so the tests run
 //! against either; running them against the Go plugins is what shows that the tests ask for what clients rely on.
 
-use std::env;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use crate::{packages, paths};
 
@@ -86,6 +86,23 @@ impl Peer {
         }
     }
 
+    /// Makes `into` a CNI binary directory with copies of these plugins, written as a package manager writes them: the
+    /// linker leaves its output in smaller pieces of page cache, which makes the first calls of a process slower.
+    ///
+    /// # Panics
+    /// When `into` cannot be written.
+    pub fn install_into(&self, into: &Path) {
+        match self {
+            Self::Picocni { binary } => {
+                install(binary, &into.join("picocni"));
+                for name in PLUGINS {
+                    symlink("picocni", into.join(name)).expect("a link in the plugin directory");
+                }
+            }
+            Self::Go { dir } => PLUGINS.iter().for_each(|name| install(&dir.join(name), &into.join(name))),
+        }
+    }
+
     /// Makes `into` a CNI binary directory of these plugins.
     ///
     /// # Panics
@@ -99,4 +116,14 @@ impl Peer {
             symlink(target, into.join(name)).expect("a link in the plugin directory");
         }
     }
+}
+
+/// Copies a program by ordinary writes.
+///
+/// # Panics
+/// When it cannot be read or written.
+pub fn install(program: &Path, to: &Path) {
+    let _ = fs::remove_file(to);
+    fs::write(to, fs::read(program).expect("a program")).expect("a copy of it");
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("permissions");
 }
