@@ -36,8 +36,22 @@ pub const COMMON: [Key; COMMON_LEN] = [
 /// The `ipam` key for plugins that only delegate.
 pub const IPAM: Key = Key::object("ipam", IPAM_TYPE);
 
-/// Puts a plugin's own keys behind the common ones:
-/// `const KEYS: [Key; COMMON_LEN + 2] = with_common([IPAM, Key::bool("x")]);`
+/// Every key of a plugin: the common ones and its own,
+/// `config_keys![IPAM, Key::bool("isGateway")]`.
+#[macro_export]
+macro_rules! config_keys {
+    ($($key:expr),+ $(,)?) => {{
+        const OWN: usize = [$($crate::conf::one(&$key)),+].len();
+        const ALL: [$crate::json::Key; OWN + $crate::conf::COMMON_LEN] = $crate::conf::with_common([$($key),+]);
+        &ALL
+    }};
+}
+
+/// Counts a key for [`config_keys!`](crate::config_keys).
+#[doc(hidden)]
+pub const fn one(_key: &Key) {}
+
+/// Puts a plugin's own keys behind the common ones; [`config_keys!`](crate::config_keys) counts them.
 #[must_use]
 #[allow(
     clippy::indexing_slicing,

@@ -20,6 +20,8 @@
 #![allow(clippy::missing_errors_doc, reason = "private functions; public ones say it")]
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
+pub use heapless;
+
 pub mod allowlist;
 pub mod backend;
 pub mod check;

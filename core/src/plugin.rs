@@ -105,8 +105,11 @@ pub trait Plugin: Sync {
     /// The name it is called by (`type` in a config, argv\[0\]).
     fn name(&self) -> &'static str;
 
-    /// Every config key it reads, [`conf::COMMON`](crate::conf::COMMON) included.
-    fn keys(&self) -> &'static [Key];
+    /// Every config key it reads, [`conf::COMMON`](crate::conf::COMMON)
+    /// included, which are all that a plugin without keys of its own needs.
+    fn keys(&self) -> &'static [Key] {
+        const { &crate::conf::COMMON }
+    }
 
     /// Spec versions it supports.
     fn versions(&self) -> &'static [Version] {

@@ -7,7 +7,8 @@ use crate::error::{Error, Failures, Result};
 use crate::journal::{Journal, Step};
 use crate::limits;
 use crate::name::check_plugin_type;
-use crate::op::Plan;
+use crate::observe::Ns;
+use crate::op::{Change, Plan, Removal};
 use crate::plugin::{Call, Plugin};
 use crate::put;
 use crate::result::AddResult;
@@ -229,6 +230,31 @@ impl<'s> Session<'s> {
         self.work.journal.reserve(plan.changes().len())?;
         self.apply_changes(plan)?;
         self.remove(plan)
+    }
+
+    /// Applies a single change.
+    ///
+    /// # Errors
+    /// As [`apply`](Session::apply).
+    pub fn change(&mut self, change: Change<'_>) -> Result<()> {
+        let mut plan = Plan::new();
+        plan.change(change)?;
+        self.apply(&plan)
+    }
+
+    /// Carries out a single removal. A link in a sandbox that is gone is gone.
+    ///
+    /// # Errors
+    /// As [`remove`](Session::remove).
+    pub fn removal(&mut self, removal: Removal<'_>) -> Result<()> {
+        let within =
+            matches!(removal, Removal::DeleteLink { ns: Ns::Sandbox, .. } | Removal::ResetLink { ns: Ns::Sandbox, .. });
+        if within && !self.has_sandbox() {
+            return Ok(());
+        }
+        let mut plan = Plan::new();
+        plan.remove(removal)?;
+        self.remove(&plan)
     }
 
     fn apply_changes(&mut self, plan: &Plan<'_>) -> Result<()> {

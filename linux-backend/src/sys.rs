@@ -209,6 +209,16 @@ impl Environ {
         Environ(block)
     }
 
+    /// The `KEY=VALUE` strings of a list.
+    #[must_use]
+    pub fn of<const N: usize>(list: &'static mut Pointers<'static, N>) -> Self {
+        // `push` keeps a place for it.
+        match list.list.push(core::ptr::null()) {
+            Ok(()) => Environ(list.list.as_ptr().cast()),
+            Err(_) => Environ::EMPTY,
+        }
+    }
+
     /// The `KEY=VALUE` strings.
     pub fn iter(self) -> impl Iterator<Item = &'static CStr> {
         let mut at = self.0;

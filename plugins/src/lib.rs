@@ -5,6 +5,7 @@
 //! | make a veth pair with a deterministic name | [`veth`] |
 //! | addresses, routes and sysctls of the interface in the sandbox | [`interface`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
+//! | the protocol on stdin and stdout, for programs | [`program`] |
 #![no_std]
 #![forbid(unsafe_code)]
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
@@ -15,6 +16,7 @@ pub mod interface;
 pub mod loopback;
 pub mod masquerade;
 pub mod portmap;
+pub mod program;
 #[cfg(test)]
 mod proof;
 pub mod tuning;

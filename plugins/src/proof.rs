@@ -10,7 +10,6 @@ use std::thread;
 use std::vec;
 
 use picocni_core::dispatch::{CallMemory, Reply, serve};
-use picocni_core::env::Environment;
 use picocni_core::limits;
 use picocni_core::plugin::Plugin;
 use picocni_core::session::{Session, Workspace};
@@ -25,11 +24,6 @@ pub(crate) fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// The environment of an attachment `eth0`.
-pub(crate) const fn attachment<'a>(command: &'a str, container_id: &'a str, netns: &'a str) -> Environment<'a> {
-    Environment { command, container_id, netns, ifname: "eth0", args: "", path: "/opt/cni/bin", netns_override: "" }
-}
-
 /// A call of `plugin` on an attachment `eth0`.
 pub(crate) const fn step<'a>(
     plugin: &'static dyn Plugin,
@@ -38,7 +32,7 @@ pub(crate) const fn step<'a>(
     netns: &'a str,
     config: &'a str,
 ) -> Step<'a> {
-    Step { plugin, env: attachment(command, container, netns), config: config.as_bytes() }
+    Step::new(plugin, command, container, netns, config)
 }
 
 /// Fails every operation of `step` in turn; gives how many there were.

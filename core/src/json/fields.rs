@@ -127,9 +127,20 @@ impl<'a> Field<'a> for AnyElement {
 /// `fields!(Wire<'a> { "bridge" => bridge, "isGateway" => is_gateway });`
 ///
 /// Field types are [`Str`], `bool`, `i64`, both also in an `Option`,
-/// [`Present`], [`AnyElement`], and structs of this kind.
+/// [`Present`], [`AnyElement`], and structs of this kind. A struct that borrows
+/// nothing has no lifetime: `fields!(Wire { "isGateway" => is_gateway });`
 #[macro_export]
 macro_rules! fields {
+    ($name:ident { $($key:literal => $field:ident),+ $(,)? }) => {
+        impl<'a> $crate::json::Fields<'a> for $name {
+            fn field(&mut self, key: &str) -> $crate::json::Slot<'_, 'a> {
+                match key {
+                    $($key => $crate::json::Field::slot(&mut self.$field),)+
+                    _ => $crate::json::Slot::Skip,
+                }
+            }
+        }
+    };
     ($name:ident<$life:lifetime> { $($key:literal => $field:ident),+ $(,)? }) => {
         impl<$life> $crate::json::Fields<$life> for $name<$life> {
             fn field(&mut self, key: &str) -> $crate::json::Slot<'_, $life> {

@@ -134,6 +134,15 @@ impl AddResult {
         self.interfaces.get(usize::try_from(ip.interface?).ok()?)
     }
 
+    /// Adds an address of the interface with this index.
+    ///
+    /// # Errors
+    /// Code 100.
+    pub fn add_ip(&mut self, interface: i32, address: Cidr, gateway: Option<IpAddr>) -> crate::error::Result<()> {
+        let ip = IpConfig { interface: Some(interface), address, gateway };
+        self.ips.push(ip).map_err(|_| crate::error::Error::limit("IPS", limits::IPS))
+    }
+
     /// Adds an interface.
     ///
     /// # Errors

@@ -29,8 +29,8 @@
 //!
 //! # Memory
 //!
-//! A [`SimBackend`] has 315 KiB and a [`Snapshot`] 88 KiB. Tests box them, as
-//! [`rollback`](mod@rollback) shows.
+//! A [`SimBackend`] has 315 KiB and a [`Snapshot`] 88 KiB. A [`TestBed`] holds all
+//! that a test needs and can be static.
 
 mod apply;
 mod events;
@@ -44,6 +44,7 @@ mod setup;
 mod snapshot;
 mod store;
 mod sysctl;
+mod testbed;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ pub use events::{Announcement, ExecCall};
 pub use fault::{FaultBackend, Faults};
 pub use rollback::{Bench, Broken, Case, Step, rollback};
 pub use snapshot::{Difference, Snapshot};
+pub use testbed::TestBed;
 
 use crate::err;
 use crate::error::{Error, Result};

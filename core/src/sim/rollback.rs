@@ -34,6 +34,29 @@ pub struct Step<'a> {
     pub config: &'a [u8],
 }
 
+impl<'a> Step<'a> {
+    /// A call for the interface `eth0` of a container, with CNI_PATH `/opt/cni/bin`.
+    #[must_use]
+    pub const fn new(
+        plugin: &'static dyn Plugin,
+        command: &'a str,
+        container_id: &'a str,
+        netns: &'a str,
+        config: &'a str,
+    ) -> Self {
+        let env = Environment {
+            command,
+            container_id,
+            netns,
+            ifname: "eth0",
+            args: "",
+            path: "/opt/cni/bin",
+            netns_override: "",
+        };
+        Step { plugin, env, config: config.as_bytes() }
+    }
+}
+
 /// What is proven: one call, on a host that is built anew for every fault.
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 #[derive(Clone, Copy)]

@@ -20,7 +20,14 @@ impl SimBackend {
     /// A freshly booted host.
     #[must_use]
     pub fn new() -> Self {
-        let mut sim = SimBackend {
+        let mut sim = Self::blank();
+        sim.reset();
+        sim
+    }
+
+    /// Memory that has not been booted: without `lo` even.
+    pub(crate) const fn blank() -> Self {
+        SimBackend {
             net: Network::new(),
             sysctls: Sysctls::new(),
             filter: Filter::new(),
@@ -31,9 +38,7 @@ impl SimBackend {
             clock_us: 0,
             machine: 0,
             locked: false,
-        };
-        sim.reset();
-        sim
+        }
     }
 
     /// Back to a freshly booted host, in place.

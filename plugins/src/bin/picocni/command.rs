@@ -1,6 +1,7 @@
 //! `picocni add|check|del|gc|status NETWORK NETNS`: the runtime side, with
 //! cnitool's environment.
 
+use picocni::program;
 use picocni_core::digest::{CNITOOL_ID_HEX_CHARS, hex_of};
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
@@ -106,7 +107,7 @@ pub(crate) fn run(verb: &str, arguments: Words, environ: Environ, memory: &'stat
         cni_path: or(environ.get("CNI_PATH"), "/opt/cni/bin"),
         cache_dir: environ.get("PICOCNI_CACHE_DIR"),
     };
-    let Memory { linux, session, runtime, .. } = memory;
+    let Memory { plugin: program::Memory { linux, session, .. }, runtime } = memory;
     let mut backend = Linux::new(linux, environ);
     let mut session = Session::new(&mut backend, picocni::REGISTRY, session);
     session.allow_builtin_without_file();
@@ -115,7 +116,7 @@ pub(crate) fn run(verb: &str, arguments: Words, environ: Environ, memory: &'stat
         && error.foreign
     {
         terminal::error(&[&"picocni: "]);
-        crate::plugin::print(picocni_linux::sys::stderr(), &session.work().foreign_error);
+        picocni::program::print(picocni_linux::sys::stderr(), &session.work().foreign_error);
         terminal::error(&[&"\n"]);
         return Ok(1);
     }

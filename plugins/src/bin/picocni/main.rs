@@ -13,11 +13,11 @@ mod install;
 mod memory;
 mod namespace;
 mod panic;
-mod plugin;
 mod start;
 mod terminal;
 mod words;
 
+use picocni::program;
 use picocni_core::error::Error;
 use picocni_linux::sys::{self, Environ};
 use words::Words;
@@ -25,14 +25,10 @@ use words::Words;
 /// Called by `_start` with the process's arguments and environment.
 fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) -> i32 {
     sys::ignore_sigpipe();
-    let called = arguments.get(0);
-    let name = called.rsplit('/').next().unwrap_or(called);
-    if let Some(plugin) = picocni::find(name) {
-        return plugin::serve(plugin, environ, memory);
-    }
     let verb = arguments.get(1);
-    if let Some(plugin) = picocni::find(verb) {
-        return plugin::serve(plugin, environ, memory);
+    let plugin = program::called_as(picocni::REGISTRY, arguments.get(0)).or_else(|| picocni::find(verb));
+    if let Some(plugin) = plugin {
+        return program::serve(plugin, picocni::REGISTRY, environ, &mut memory.plugin);
     }
     let outcome = match verb {
         "add" | "check" | "del" | "gc" | "status" => command::run(verb, arguments, environ, memory),

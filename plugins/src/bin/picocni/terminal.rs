@@ -8,7 +8,7 @@ struct Writer(BorrowedFd<'static>);
 
 impl Sink for Writer {
     fn text(&mut self, text: &str) {
-        crate::plugin::print(self.0, text.as_bytes());
+        picocni::program::print(self.0, text.as_bytes());
     }
 }
 

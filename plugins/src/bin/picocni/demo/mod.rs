@@ -8,6 +8,7 @@ mod traffic;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use picocni::program;
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::runtime::{self, Attachment, RuntimeMemory};
@@ -117,7 +118,7 @@ pub(crate) fn run(arguments: Words, environ: Environ, memory: &'static mut Memor
     for pod in [&web, &client] {
         step(&[&"network namespace ", &pod.namespace.path], || pod.namespace.make())?;
     }
-    let Memory { linux, session, runtime, .. } = memory;
+    let Memory { plugin: program::Memory { linux, session, .. }, runtime } = memory;
     let mut backend = Linux::new(linux, environ);
     let mut session = Session::new(&mut backend, picocni::REGISTRY, session);
     session.allow_builtin_without_file();
