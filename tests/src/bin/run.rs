@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tests/run            everything: unit, end to end, the same tests on the Go plugins, fuzz replay
-//! tests/run quick      the inner loop: sizes, unit and end-to-end tests, no packages
+//! tests/run quick      the inner loop: sizes, unit, example and end-to-end tests, no packages
 //! tests/run long       all of it, and longer fuzzing
 //! tests/run ci         all of it, and format, clippy, documents
 //! tests/run bench      the benchmark; `bench --check` holds it to the budgets
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
     }
     run.stage("defmt", defmt);
     run.stage("unit", |run| run.command(&paths::root(), &["cargo", "test", "--quiet"], &[]));
+    run.stage("example", example);
     run.stage("build", |run| {
         let target = paths::target_of("tests");
         tests(run, &["--no-run", "--quiet"], &[("CARGO_TARGET_DIR", target.as_os_str())])
@@ -129,8 +130,17 @@ fn defmt(run: &mut Runner) -> Result<(), String> {
     run.command(&paths::root(), &["cargo", "check", "--quiet", "-p", "picocni-core", "--features", "defmt"], &env)
 }
 
+/// The plugin of an outside author: its own tests, and its programs for the end-to-end tests.
+fn example(run: &mut Runner) -> Result<(), String> {
+    let (dir, target) = (paths::root().join("plugins/examples"), paths::target_of("examples"));
+    let env = [("CARGO_TARGET_DIR", target.as_os_str())];
+    run.command(&dir, &["cargo", "test", "--quiet"], &env)?;
+    run.command(&dir, &["cargo", "build", "--quiet"], &env)
+}
+
 fn house_style(run: &mut Runner) {
-    let manifests = ["Cargo.toml", "tests/Cargo.toml", "fuzz/Cargo.toml"].map(|m| paths::root().join(m));
+    let manifests = ["Cargo.toml", "tests/Cargo.toml", "fuzz/Cargo.toml", "plugins/examples/Cargo.toml"]
+        .map(|m| paths::root().join(m));
     run.stage("format", |run| {
         for manifest in &manifests {
             let manifest = manifest.to_string_lossy();
@@ -150,8 +160,11 @@ fn house_style(run: &mut Runner) {
             let target = paths::target_of("features");
             run.command(&paths::root(), &words, &[("CARGO_TARGET_DIR", target.as_os_str())])?;
         }
-        let target = paths::target_of("tests");
-        run.command(&paths::root().join("tests"), &words, &[("CARGO_TARGET_DIR", target.as_os_str())])
+        for (workspace, target) in [("plugins/examples", "examples"), ("tests", "tests")] {
+            let target = paths::target_of(target);
+            run.command(&paths::root().join(workspace), &words, &[("CARGO_TARGET_DIR", target.as_os_str())])?;
+        }
+        Ok(())
     });
     run.stage("documents", |run| {
         let env = [("RUSTDOCFLAGS", OsStr::new("-D warnings"))];

@@ -1,0 +1,5 @@
+//! The plugin alone.
+
+fn main() -> std::process::ExitCode {
+    picocni::program::main(&[&tcp_keepalive::TcpKeepalive])
+}
