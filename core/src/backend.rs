@@ -120,6 +120,12 @@ pub trait Backend {
     /// Code 101. No route is `Ok(None)`.
     fn route_link(&mut self, to: IpAddr) -> Result<Option<Link>>;
 
+    /// The link of the first default route in the main table, IPv4 before IPv6.
+    ///
+    /// # Errors
+    /// Code 101. No default route is `Ok(None)`.
+    fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>>;
+
     /// Reads a sysctl (path below /proc/sys) without its newline; `false` if it does not exist.
     ///
     /// # Errors

@@ -26,8 +26,46 @@ pub enum LinkKind {
     Veth,
     /// The loopback interface.
     Loopback,
+    /// An interface without a cable: what is sent by it is gone.
+    Dummy,
+    /// Shares its parent's cable under a MAC of its own.
+    Macvlan(MacvlanMode),
+    /// Shares its parent's cable and MAC.
+    Ipvlan(IpvlanMode),
+    /// The frames of its parent that carry this 802.1Q VLAN ID.
+    Vlan(u16),
+    /// A TUN or TAP device.
+    Tun,
     /// Anything else.
     Other,
+}
+
+/// Whom the macvlan links of one parent reach (linux/if_link.h, `enum macvlan_mode`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum MacvlanMode {
+    /// Each other, directly.
+    #[default]
+    Bridge,
+    /// Nobody of the same parent.
+    Private,
+    /// Each other by way of a switch that sends frames back.
+    Vepa,
+    /// One link that has the parent for itself.
+    Passthru,
+}
+
+/// On what layer ipvlan links share their parent (linux/if_link.h, `enum ipvlan_mode`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum IpvlanMode {
+    /// Layer 2.
+    #[default]
+    L2,
+    /// Layer 3: no broadcast, no ARP.
+    L3,
+    /// Layer 3 by way of the host's packet filter.
+    L3s,
 }
 
 /// A link as it is.
@@ -98,13 +136,15 @@ pub struct Route {
     pub table: Option<u32>,
     /// Scope (rtnetlink(7)), universe if unset.
     pub scope: Option<u8>,
+    /// Source address of what leaves by it without one; not part of a CNI result.
+    pub src: Option<IpAddr>,
 }
 
 impl Route {
     /// A route to `dst` with every option unset.
     #[must_use]
     pub const fn to(dst: Cidr) -> Self {
-        Route { dst, gw: None, mtu: 0, advmss: 0, priority: 0, table: None, scope: None }
+        Route { dst, gw: None, mtu: 0, advmss: 0, priority: 0, table: None, scope: None, src: None }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
-use crate::observe::{Ns, Protocol, PublishedPort, Route};
+use crate::observe::{LinkKind, Ns, Protocol, PublishedPort, Route};
 use crate::put;
 use crate::text::{Put, Sink};
 
@@ -134,6 +134,32 @@ pub enum Change<'a> {
         /// Bridge of the host end.
         master: Option<IfIndex>,
     },
+    /// A link with one end, made down in the sandbox; inverse: delete it.
+    CreateLink {
+        /// Namespace of the parent: where the kernel is asked.
+        from: Ns,
+        /// Name in the sandbox. No link of `from` may have it either.
+        name: IfName,
+        /// Dummy, macvlan, ipvlan or VLAN.
+        kind: LinkKind,
+        /// The link below it, in `from`.
+        parent: Option<IfIndex>,
+        /// Its address; the kernel's choice if absent.
+        mac: Option<Mac>,
+        /// MTU, 0 for the kernel's.
+        mtu: u32,
+        /// Macvlan: frames that may wait to be broadcast, 0 for the kernel's.
+        broadcast_queue: u32,
+    },
+    /// A new name for a link that this plan made; inverse: delete it.
+    RenameLink {
+        /// Namespace of the link.
+        ns: Ns,
+        /// Its name.
+        from: IfName,
+        /// Its new name.
+        to: IfName,
+    },
     /// Attributes of a link; inverse: the old ones.
     SetLink {
         /// Namespace of the link.
@@ -155,6 +181,8 @@ pub enum Change<'a> {
         cidr: Cidr,
         /// Run duplicate address detection (IPv6).
         dad: bool,
+        /// Let the kernel make the route to the address's network.
+        prefix_route: bool,
     },
     /// A route; inverse: remove it.
     AddRoute {
@@ -428,6 +456,8 @@ impl Change<'_> {
             Change::EnsureAddress { .. } => "ensure address",
             Change::EnsureSysctl { .. } => "ensure sysctl",
             Change::CreateVeth { .. } => "create veth",
+            Change::CreateLink { .. } => "create link",
+            Change::RenameLink { .. } => "rename link",
             Change::SetLink { .. } => "set link",
             Change::AddAddress { .. } => "add address",
             Change::AddRoute { .. } => "add route",
@@ -510,6 +540,8 @@ impl Put for Change<'_> {
                 put!(out, *key, " = ", *value)
             }
             Change::CreateVeth { host, peer, .. } => put!(out, *host, " - ", *peer),
+            Change::CreateLink { name, .. } => put!(out, *name),
+            Change::RenameLink { from, to, .. } => put!(out, *from, " to ", *to),
             Change::SetLink { link, set, .. } => put!(out, *link, *set),
             Change::AddAddress { cidr, .. } => put!(out, *cidr),
             Change::AddRoute { route, .. } => {

@@ -4,6 +4,7 @@ use picocni_core::backend::{Applied, Backend};
 use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::limits;
+use picocni_core::name::IfName;
 use picocni_core::net::Cidr;
 use picocni_core::observe::Ns;
 use picocni_core::op::{Change, LinkChange, LinkId, OnFailure, Removal, Undo};
@@ -19,7 +20,7 @@ use crate::host::{Linux, Memory, over_send};
 use crate::socket::Refusal;
 use crate::sysctl;
 use crate::wait;
-use crate::wire::link::{LinkKind, NewLink};
+use crate::wire::link::{LinkKind, NewLink, SetLink, Target};
 use crate::wire::nlmsg::Batch;
 use crate::wire::operation;
 
@@ -172,6 +173,7 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
         Change::WriteSysctl { ns, key, value, undo, on_failure } => {
             write_sysctl(linux, ns, key, value, undo, on_failure, old)
         }
+        Change::RenameLink { ns, from, to } => rename(linux, change, ns, from, to).map(Some),
         Change::SetLink { ns, link, set, .. } => set_link(linux, change, ns, link, &set),
         Change::AwaitForwarding { host } => wait::forwarding(linux, host).map(|()| None),
         Change::AwaitAddresses { ns, index } => wait::addresses(linux, ns, index).map(|()| None),
@@ -286,7 +288,7 @@ fn ensure_bridge(
         alias: made.then_some(BRIDGE_ALIAS),
         ..LinkChange::NONE
     };
-    let id = LinkId::Name(picocni_core::name::IfName::of(name));
+    let id = LinkId::Name(IfName::of(name));
     request(linux, Ns::Host, &|batch, seq| operation::set_link(&id, &set, batch, seq))
         .map_err(|refusal| refused(change, &refusal))
 }
@@ -297,10 +299,18 @@ fn ensure_address(
     index: picocni_core::name::IfIndex,
     cidr: Cidr,
 ) -> Result<()> {
-    match request(linux, Ns::Host, &|batch, seq| operation::add_address(index, cidr, false, batch, seq)) {
+    match request(linux, Ns::Host, &|batch, seq| operation::add_address(index, cidr, false, true, batch, seq)) {
         Err(refusal) if refusal.errno != EEXIST => Err(refused(change, &refusal)),
         _ => Ok(()),
     }
+}
+
+/// The kernel renames by index alone.
+fn rename<'c>(linux: &mut Linux<'_>, change: &Change<'_>, ns: Ns, from: IfName, to: IfName) -> Result<Removal<'c>> {
+    let index = linux.link(ns, &from)?.ok_or_else(|| err!(KERNEL, "link does not exist", from))?.index.0;
+    let set = SetLink::new(Target::Rename { index, to: to.as_str() });
+    request(linux, ns, &|batch, seq| set.emit(batch, seq)).map_err(|refusal| refused(change, &refusal))?;
+    Ok(Removal::DeleteLink { ns, name: to })
 }
 
 /// Reads the old attributes first: they are the inverse.

@@ -223,6 +223,16 @@ impl Backend for Linux<'_> {
         observe::routes(socket, memory, index, each)
     }
 
+    fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
+        for family in [Family::V4, Family::V6] {
+            let (socket, memory) = self.route_parts(ns)?;
+            if let Some(index) = observe::default_route(socket, memory, family)? {
+                return self.link_at(ns, index);
+            }
+        }
+        Ok(None)
+    }
+
     fn route_link(&mut self, to: IpAddr) -> Result<Option<Link>> {
         let (socket, memory) = self.route_parts(Ns::Host)?;
         match observe::route_index(socket, memory, to)? {

@@ -6,7 +6,7 @@ use picocni_core::error::{Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::{Cidr, Family};
-use picocni_core::observe::{Address, Link, LinkKind, Route};
+use picocni_core::observe::{Address, IpvlanMode, Link, LinkKind, MacvlanMode, Route};
 use picocni_core::text::Put;
 
 use crate::errno;
@@ -16,8 +16,9 @@ use crate::wire;
 use crate::wire::addr::{AF_INET, AF_INET6, AF_UNSPEC, Addr, DumpAddrs, IFA_F_DADFAILED, IFA_F_TENTATIVE};
 use crate::wire::link::{DumpLinks, GetLink, IFF_ALLMULTI, IFF_LOOPBACK, IFF_LOWER_UP, IFF_PROMISC, IFF_UP};
 use crate::wire::nlmsg::Batch;
-use crate::wire::route::{DumpRoutes, GetRoute, RTN_UNICAST};
+use crate::wire::route::{DumpRoutes, GetRoute, RT_TABLE_MAIN, RTN_UNICAST};
 
+const ENOENT: i32 = 2;
 const ENODEV: i32 = 19;
 const ENETUNREACH: i32 = 101;
 const EHOSTUNREACH: i32 = 113;
@@ -68,17 +69,31 @@ fn read_link(link: &wire::link::Link) -> Link {
         running: link.operstate == OPER_UP || (link.operstate == OPER_UNKNOWN && carrier),
         promisc: link.promiscuity > 0 || link.flags & IFF_PROMISC != 0,
         allmulti: link.flags & IFF_ALLMULTI != 0,
-        kind: match link.kind.as_str() {
-            "bridge" => LinkKind::Bridge,
-            "veth" => LinkKind::Veth,
-            _ if link.flags & IFF_LOOPBACK != 0 => LinkKind::Loopback,
-            _ => LinkKind::Other,
-        },
+        kind: read_kind(link),
         master: link.master.map(IfIndex),
         peer: link.link.map(IfIndex),
         forwarding: port.state == FORWARDING,
         hairpin: port.hairpin,
         alias,
+    }
+}
+
+fn read_kind(link: &wire::link::Link) -> LinkKind {
+    match (link.kind.as_str(), link.mode) {
+        ("bridge", _) => LinkKind::Bridge,
+        ("veth", _) => LinkKind::Veth,
+        ("dummy", _) => LinkKind::Dummy,
+        ("macvlan", Some(1)) => LinkKind::Macvlan(MacvlanMode::Private),
+        ("macvlan", Some(2)) => LinkKind::Macvlan(MacvlanMode::Vepa),
+        ("macvlan", Some(4)) => LinkKind::Macvlan(MacvlanMode::Bridge),
+        ("macvlan", Some(8)) => LinkKind::Macvlan(MacvlanMode::Passthru),
+        ("ipvlan", Some(0)) => LinkKind::Ipvlan(IpvlanMode::L2),
+        ("ipvlan", Some(1)) => LinkKind::Ipvlan(IpvlanMode::L3),
+        ("ipvlan", Some(2)) => LinkKind::Ipvlan(IpvlanMode::L3s),
+        ("vlan", Some(id)) => LinkKind::Vlan(u16::try_from(id).unwrap_or(u16::MAX)),
+        ("tun", _) => LinkKind::Tun,
+        _ if link.flags & IFF_LOOPBACK != 0 => LinkKind::Loopback,
+        _ => LinkKind::Other,
     }
 }
 
@@ -210,7 +225,36 @@ fn read_route(route: &wire::route::Route, gw: Option<IpAddr>) -> Option<Route> {
         priority: route.priority,
         table: Some(route.table),
         scope: Some(route.scope),
+        src: route.prefsrc,
     })
+}
+
+/// The link of the first default route in the main table.
+pub(crate) fn default_route(socket: &mut Socket, memory: &mut Memory, family: Family) -> Result<Option<IfIndex>> {
+    let Memory { send, receive } = memory;
+    let number = if family == Family::V4 { AF_INET } else { AF_INET6 };
+    let mut first = None;
+    let outcome = socket.dump(
+        &mut |seq, buffer| {
+            let mut batch = Batch::new(buffer);
+            DumpRoutes { family: number, table: RT_TABLE_MAIN, ..DumpRoutes::default() }.emit(&mut batch, seq);
+            batch.finish().map_or(0, <[u8]>::len)
+        },
+        send,
+        receive,
+        &mut |message| {
+            let Some(message) = message else { return first = None };
+            let route = wire::route::Route::parse(message)
+                .filter(|route| route.kind == RTN_UNICAST && route.prefix == 0 && route.table == RT_TABLE_MAIN);
+            if let (None, Some(route)) = (first, route) {
+                first = route.oif.or_else(|| wire::route::NextHops::of(message).map(|hop| hop.oif).next());
+            }
+        },
+    );
+    match outcome {
+        Err(refusal) if refusal.errno != ENOENT => Err(refused("list", &"routes", &refusal)),
+        _ => Ok(first.map(IfIndex)),
+    }
 }
 
 /// The link by which a packet to `to` leaves.

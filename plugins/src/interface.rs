@@ -11,13 +11,41 @@ use picocni_core::result::{AddResult, IpConfig};
 use picocni_core::session::Session;
 use picocni_core::text::fits;
 
+/// An MTU as configs have it; 0 is the kernel's.
+///
+/// # Errors
+/// Code 7: it is negative.
+pub fn mtu(mtu: i64) -> Result<u32> {
+    u32::try_from(mtu).map_err(|_| {
+        err!(CONFIG, "invalid mtu", mtu, " (0 for the kernel's default, or the bytes of a frame's payload)")
+    })
+}
+
 type Key = heapless::String<{ limits::SYSCTL_KEY }>;
+
+/// Duplicate address detection of IPv6 addresses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dad {
+    /// Not run: nobody else can have the address.
+    #[default]
+    Off,
+    /// As the kernel is set, and waited for.
+    Kernel,
+    /// Run in its enhanced form (RFC 7527), and waited for.
+    Enhanced,
+}
 
 /// How addresses are configured.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    /// Run IPv6 duplicate address detection and wait for it.
-    pub dad: bool,
+pub struct Options<'a> {
+    /// Duplicate address detection.
+    pub dad: Dad,
+    /// The link is connected once it is up, so that the kernel's announcement
+    /// is heard then; otherwise the caller announces later.
+    pub announce: bool,
+    /// Routes that stand in for those that the kernel makes to the addresses'
+    /// networks; none: the kernel's.
+    pub connected: &'a [Route],
 }
 
 fn key(before: &str, ifname: &IfName, after: &str) -> Result<Key> {
@@ -52,7 +80,7 @@ fn own_ips<'r>(result: &'r AddResult, ifname: &IfName) -> Result<heapless::Vec<&
 ///
 /// # Errors
 /// Code 7 as `own_ips`; code 101 from the kernel.
-pub fn configure(session: &mut Session<'_>, link: &Link, result: &AddResult, options: Options) -> Result<()> {
+pub fn configure(session: &mut Session<'_>, link: &Link, result: &AddResult, options: Options<'_>) -> Result<()> {
     if result.interfaces.is_empty() {
         return Err(err!(CONFIG, "no interfaces to configure"));
     }
@@ -61,12 +89,28 @@ pub fn configure(session: &mut Session<'_>, link: &Link, result: &AddResult, opt
     let mut plan = Plan::new();
     plan_sysctls(session, &keys, own.iter().any(|ip| ip.address.is_v6()), options, &mut plan)?;
     for ip in &own {
-        let dad = ip.address.is_v6();
-        plan.change(Change::AddAddress { ns: Ns::Sandbox, index: link.index, cidr: ip.address, dad })?;
+        plan.change(Change::AddAddress {
+            ns: Ns::Sandbox,
+            index: link.index,
+            cidr: ip.address,
+            dad: ip.address.is_v6(),
+            prefix_route: options.connected.is_empty(),
+        })?;
     }
-    plan.change(set(link, LinkChange { up: Some(true), arp_notify: Some(true), ..LinkChange::NONE }))?;
-    if options.dad && own.iter().any(|ip| ip.address.is_v6()) {
+    if options.announce {
+        // In a message of its own: the kernel takes it last in one that also sets the link up.
+        plan.change(set(link, LinkChange { arp_notify: Some(true), ..LinkChange::NONE }))?;
+        plan.change(set(link, LinkChange { up: Some(true), ..LinkChange::NONE }))?;
+    } else {
+        plan.change(set(link, LinkChange { up: Some(true), arp_notify: Some(true), ..LinkChange::NONE }))?;
+    }
+    // A tentative address is no source of a route either.
+    let wait = options.dad != Dad::Off || !options.connected.is_empty();
+    if wait && own.iter().any(|ip| ip.address.is_v6()) {
         plan.change(Change::AwaitAddresses { ns: Ns::Sandbox, index: link.index })?;
+    }
+    for route in options.connected {
+        plan.change(Change::AddRoute { ns: Ns::Sandbox, index: link.index, route: *route })?;
     }
     let gateway = |v6: bool| own.iter().filter(|ip| ip.address.is_v6() == v6).find_map(|ip| ip.gateway);
     for route in &result.routes {
@@ -116,17 +160,19 @@ fn plan_sysctls<'p>(
     session: &mut Session<'_>,
     keys: &'p Keys,
     v6: bool,
-    options: Options,
+    options: Options<'_>,
     plan: &mut Plan<'p>,
 ) -> Result<()> {
     let mut write = |key: &'p str, value: &'static str, undo: Undo, on_failure: OnFailure| {
         plan.change(Change::WriteSysctl { ns: Ns::Sandbox, key, value, undo, on_failure })
     };
-    if options.dad {
-        write(&keys.enhanced_dad, "1", Undo::WithLink, OnFailure::Ignore)?;
-        write(&keys.accept_dad, "1", Undo::WithLink, OnFailure::Ignore)?;
-    } else {
-        write(&keys.accept_dad, "0", Undo::WithLink, OnFailure::Ignore)?;
+    match options.dad {
+        Dad::Off => write(&keys.accept_dad, "0", Undo::WithLink, OnFailure::Ignore)?,
+        Dad::Kernel => {}
+        Dad::Enhanced => {
+            write(&keys.enhanced_dad, "1", Undo::WithLink, OnFailure::Ignore)?;
+            write(&keys.accept_dad, "1", Undo::WithLink, OnFailure::Ignore)?;
+        }
     }
     if !v6 {
         return Ok(());

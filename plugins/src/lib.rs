@@ -3,7 +3,10 @@
 //! | step that several plugins take | module |
 //! |---|---|
 //! | make a veth pair with a deterministic name | [`veth`] |
+//! | the host forwards | [`forwarding`] |
 //! | addresses, routes and sysctls of the interface in the sandbox | [`interface`] |
+//! | a link with one end in the sandbox, from creation to DEL | [`link`] |
+//! | the MAC that somebody asks for | [`mac`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
 //! | the protocol on stdin and stdout, for programs | [`program`] |
 #![no_std]
@@ -11,22 +14,40 @@
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
 pub mod bridge;
+pub mod dummy;
+pub mod forwarding;
 pub mod host_local;
 pub mod interface;
+pub mod ipvlan;
+pub mod link;
 pub mod loopback;
+pub mod mac;
+pub mod macvlan;
 pub mod masquerade;
 pub mod portmap;
 pub mod program;
 #[cfg(test)]
 mod proof;
+pub mod ptp;
 pub mod tuning;
 pub mod veth;
+pub mod vlan;
 
 use picocni_core::plugin::Plugin;
 
 /// Every plugin of this program, by the name it is called by.
-pub const REGISTRY: &[&dyn Plugin] =
-    &[&bridge::Bridge, &host_local::HostLocal, &loopback::Loopback, &portmap::Portmap, &tuning::Tuning];
+pub const REGISTRY: &[&dyn Plugin] = &[
+    &bridge::Bridge,
+    &dummy::Dummy,
+    &host_local::HostLocal,
+    &ipvlan::Ipvlan,
+    &loopback::Loopback,
+    &macvlan::Macvlan,
+    &portmap::Portmap,
+    &ptp::Ptp,
+    &tuning::Tuning,
+    &vlan::Vlan,
+];
 
 /// The plugin called `name`.
 #[must_use]

@@ -1,9 +1,10 @@
 //! A veth pair from the host into the sandbox, with names and addresses that
 //! depend on the attachment alone.
 
+use picocni_core::conf::ValidAttachments;
 use picocni_core::digest::{hash64, mac_from};
 use picocni_core::err;
-use picocni_core::error::{Code, Result};
+use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::observe::{Link, Ns};
@@ -92,15 +93,7 @@ pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>)
             return Err(error);
         }
         if session.backend.link(Ns::Sandbox, &owner.ifname)?.is_some() {
-            return Err(err!(
-                CONFLICT,
-                "container interface exists already",
-                "\"",
-                owner.ifname,
-                "\" in ",
-                call.env.netns,
-                "; DEL it before another ADD"
-            ));
+            return Err(exists(call));
         }
     }
     Err(err!(
@@ -113,6 +106,20 @@ pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>)
     ))
 }
 
+/// CNI_IFNAME is taken in the sandbox.
+#[cold]
+pub(crate) fn exists(call: &Call<'_>) -> Error {
+    err!(
+        CONFLICT,
+        "container interface exists already",
+        "\"",
+        call.env.ifname,
+        "\" in ",
+        call.env.netns,
+        "; DEL it before another ADD"
+    )
+}
+
 fn try_name(
     call: &Call<'_>,
     session: &mut Session<'_>,
@@ -122,6 +129,7 @@ fn try_name(
     peer_mac: Mac,
 ) -> Result<()> {
     let key = crate::interface::host_key("ipv6", &host, "accept_ra")?;
+    let detection = crate::interface::host_key("ipv6", &host, "accept_dad")?;
     let mut plan = Plan::new();
     plan.change(Change::CreateVeth {
         host,
@@ -139,6 +147,17 @@ fn try_name(
         undo: Undo::WithLink,
         on_failure: OnFailure::Ignore,
     })?;
+    // A routed end solicits neighbours for others, which it cannot before its own
+    // address is through the detection of duplicates, of which there are none.
+    if request.master.is_none() {
+        plan.change(Change::WriteSysctl {
+            ns: Ns::Host,
+            key: &detection,
+            value: "0",
+            undo: Undo::WithLink,
+            on_failure: OnFailure::Ignore,
+        })?;
+    }
     let set = LinkChange {
         up: Some(true),
         alias: Some(request.tag.as_str()),
@@ -169,4 +188,30 @@ pub fn plan_deletion<'p>(call: &Call<'_>, session: &mut Session<'_>, plan: &mut 
         }
     }
     Ok(())
+}
+
+/// GC: deletes the pairs of `network` that belong to no valid attachment, in
+/// slices, since a dump is closed before anything is deleted.
+///
+/// # Errors
+/// Code 101.
+pub fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
+    loop {
+        let mut stale: heapless::Vec<IfName, 32> = heapless::Vec::new();
+        session.backend.links(Ns::Host, &mut |link| {
+            let dead =
+                Tag::read(&link.alias).is_some_and(|tag| tag.is_of_network(network) && !valid.keeps(network, &tag));
+            if dead {
+                let _ = stale.push(link.name);
+            }
+        })?;
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let mut plan = Plan::new();
+        for name in &stale {
+            plan.remove(Removal::DeleteLink { ns: Ns::Host, name: *name })?;
+        }
+        session.remove(&plan)?;
+    }
 }

@@ -10,7 +10,8 @@ use std::{env, fs};
 use crate::{packages, paths};
 
 /// The plugin names that picocni's binary answers to today.
-pub const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "tuning", "portmap"];
+pub const PLUGINS: [&str; 10] =
+    ["bridge", "dummy", "host-local", "ipvlan", "loopback", "macvlan", "portmap", "ptp", "tuning", "vlan"];
 
 /// A set of CNI plugins on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

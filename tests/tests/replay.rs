@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::net::IpAddr;
 
+use picocni_tests::kernel::edit;
 use picocni_tests::netns::Netns;
 use picocni_tests::peer::PLUGINS;
 use picocni_tests::sandbox::{self, Sandbox};
@@ -66,6 +67,10 @@ fn replay(file: &str) {
     let calls = read(file);
     sandbox::run(|host| {
         seed_marks(&calls);
+        // The master of the recorded macvlan network.
+        edit::veth("vethp0", "vethp1");
+        edit::up("vethp0");
+        edit::up("vethp1");
         let mut sandboxes = HashMap::new();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         // The round robin starts from the same mark as in the recording, so the addresses are the same and the recorded

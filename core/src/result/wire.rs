@@ -166,6 +166,7 @@ pub fn routes(array: &str, out: &mut heapless::Vec<Route, { limits::ROUTES }>) -
             priority: number(wire.priority),
             table: wire.table.map(number),
             scope: wire.scope.and_then(|scope| u8::try_from(scope).ok()),
+            src: None,
         };
         out.push(route).map_err(|_| Error::limit("ROUTES", limits::ROUTES))?;
     }

@@ -104,8 +104,12 @@ impl SimBackend {
             Change::CreateVeth { host, host_mac, peer, peer_mac, mtu, master } => {
                 self.create_veth((host, host_mac), (peer, peer_mac), mtu, master)
             }
+            Change::CreateLink { from, name, kind, parent, mac, mtu, .. } => {
+                self.create_link(from, name, kind, parent, mac, mtu)
+            }
+            Change::RenameLink { ns, from, to } => self.rename_link(ns, from, to),
             Change::SetLink { ns, link, set, undo } => self.set_link(ns, link, set, undo, &mut old.alias),
-            Change::AddAddress { ns, index, cidr, dad } => self.add_address(ns, index, cidr, dad),
+            Change::AddAddress { ns, index, cidr, dad, .. } => self.add_address(ns, index, cidr, dad),
             Change::AddRoute { ns, index, route } => {
                 let space = self.space(ns)?;
                 self.net.add_route(space, index, route)?;
@@ -219,6 +223,51 @@ impl SimBackend {
             }
         }
         Ok(Some(Removal::DeleteLink { ns: Ns::Host, name: host.0 }))
+    }
+
+    /// In the sandbox; the kernel looks for the name in the namespace it is asked in as well.
+    fn create_link(
+        &mut self,
+        from: Ns,
+        name: IfName,
+        kind: LinkKind,
+        parent: Option<IfIndex>,
+        mac: Option<Mac>,
+        mtu: u32,
+    ) -> Inverse<'static> {
+        let (asked, sandbox) = (self.space(from)?, self.space(Ns::Sandbox)?);
+        if self.net.named(asked, &name).is_some() {
+            return Err(refused(EEXIST, "link").with(&" ").with(&name));
+        }
+        let below = match parent {
+            Some(parent) => Some(self.net.need(asked, parent)?.clone()),
+            None => None,
+        };
+        let inherited = below.as_ref().filter(|_| matches!(kind, LinkKind::Ipvlan(_) | LinkKind::Vlan(_)));
+        let mac = mac.or(inherited.map(|link| link.mac)).unwrap_or(Mac([2, 0, 0, 0, 0xee, 1]));
+        let ceiling = below.as_ref().map_or(65_535, |link| link.mtu);
+        if mtu > 0 && !(68..=ceiling).contains(&mtu) {
+            return Err(refused(EINVAL, "mtu"));
+        }
+        let index = self.net.add_link(sandbox, name, mac, kind)?;
+        if let Some(link) = self.net.link_mut(sandbox, index) {
+            link.peer = parent;
+            link.mtu = if mtu > 0 { mtu } else { below.map_or(link.mtu, |link| link.mtu) };
+        }
+        Ok(Some(Removal::DeleteLink { ns: Ns::Sandbox, name }))
+    }
+
+    fn rename_link(&mut self, ns: Ns, from: IfName, to: IfName) -> Inverse<'static> {
+        let space = self.space(ns)?;
+        if self.net.named(space, &to).is_some() {
+            return Err(refused(EEXIST, "link").with(&" ").with(&to));
+        }
+        let index = self.net.named(space, &from).ok_or_else(|| refused(ENODEV, "no such link"))?.index;
+        if let Some(link) = self.net.link_mut(space, index) {
+            link.name = to;
+        }
+        self.sysctls.link_renamed(space, from.as_str(), to.as_str());
+        Ok(Some(Removal::DeleteLink { ns, name: to }))
     }
 
     fn set_link<'o>(

@@ -247,6 +247,10 @@ impl Backend for FaultBackend<'_> {
         self.inner.routes(ns, index, each)
     }
 
+    fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
+        self.inner.default_route_link(ns)
+    }
+
     fn route_link(&mut self, to: IpAddr) -> Result<Option<Link>> {
         self.inner.route_link(to)
     }

@@ -117,6 +117,7 @@ impl Batch {
     pub const fn of(change: &Change<'_>) -> Self {
         match change {
             Change::CreateVeth { .. } => Batch::Rtnetlink(Ns::Host),
+            Change::CreateLink { from, .. } => Batch::Rtnetlink(*from),
             Change::SetLink { ns, .. } | Change::AddAddress { ns, .. } | Change::AddRoute { ns, .. } => {
                 Batch::Rtnetlink(*ns)
             }

@@ -177,7 +177,7 @@ impl Network {
                         .iter()
                         .any(|port| port.link.master == Some(link.index) && self.has_carrier(&port.link))
             }
-            LinkKind::Loopback | LinkKind::Other => link.up,
+            _ => link.up,
         };
         link.forwarding = link.running
             && link.master.and_then(|master| self.indexed(known.ns, master)).is_some_and(|master| master.up);

@@ -98,6 +98,18 @@ impl Backend for SimBackend {
         Ok(())
     }
 
+    fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
+        let space = self.space(ns)?;
+        let mut defaults = self.net.routes.iter().filter(|known| {
+            known.ns == space && known.route.dst.is_default() && known.route.table.is_none_or(|table| table == 254)
+        });
+        let first = defaults.clone().find(|known| !known.route.dst.is_v6()).or_else(|| defaults.next());
+        match first.map(|known| known.index) {
+            Some(index) => self.seen_link(ns, |known| known.link.index == index),
+            None => Ok(None),
+        }
+    }
+
     fn route_link(&mut self, to: IpAddr) -> Result<Option<Link>> {
         let connected =
             self.net.addresses.iter().filter(|known| known.ns == HOST).map(|known| (known.index, known.address.cidr));

@@ -154,6 +154,17 @@ impl Sysctls {
         self.settings.retain(|set| set.ns != ns || link_of(&set.key) != Some(name));
     }
 
+    pub(crate) fn link_renamed(&mut self, ns: NsId, from: &str, to: &str) {
+        for set in self.settings.iter_mut().filter(|set| set.ns == ns && link_of(&set.key) == Some(from)) {
+            let mut key = heapless::String::new();
+            for (at, part) in set.key.split('/').enumerate() {
+                let slash = if at > 0 { "/" } else { "" };
+                crate::put!(&mut key, slash, if part == from { to } else { part });
+            }
+            set.key = key;
+        }
+    }
+
     pub(crate) fn space_gone(&mut self, ns: NsId) {
         self.settings.retain(|set| set.ns != ns);
     }

@@ -6,10 +6,10 @@ use core::net::IpAddr;
 use picocni_core::error::Error;
 use picocni_core::name::{IfIndex, Mac};
 use picocni_core::net::Cidr;
-use picocni_core::observe::{Ns, Route};
+use picocni_core::observe::{self, IpvlanMode, MacvlanMode, Ns, Route};
 use picocni_core::op::{Change, LinkChange, LinkId, Removal, Undo};
 
-use super::addr::{DelAddr, IFA_F_NODAD, NewAddr};
+use super::addr::{DelAddr, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, NewAddr};
 use super::link::{
     BridgePort, DelLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink, SetLink, Target, VethPeer,
 };
@@ -27,6 +27,7 @@ const EADDRNOTAVAIL: i32 = 99;
 pub(crate) fn socket_of(change: &Change<'_>) -> Option<Ns> {
     match change {
         Change::CreateVeth { .. } => Some(Ns::Host),
+        Change::CreateLink { from, .. } => Some(*from),
         Change::SetLink { ns, undo: Undo::WithLink, .. }
         | Change::AddAddress { ns, .. }
         | Change::AddRoute { ns, .. } => Some(*ns),
@@ -59,13 +60,47 @@ pub(crate) fn emit(change: &Change<'_>, sandbox: Option<u32>, batch: &mut Batch<
             link.master = master.map(|index| index.0);
             link.emit(batch, seq);
         }
+        Change::CreateLink { from, name, kind, parent, mac, mtu, broadcast_queue } => {
+            let mut link = NewLink::new(name.as_str(), new_kind(kind, broadcast_queue));
+            link.mac = mac.map(|mac| mac.0);
+            link.mtu = positive(mtu);
+            link.link = parent.map(|index| index.0);
+            link.netns_fd = sandbox.filter(|_| from == Ns::Host);
+            link.emit(batch, seq);
+        }
         Change::SetLink { link, set, .. } => set_link(&link, &set, batch, seq),
-        Change::AddAddress { index, cidr, dad, .. } => add_address(index, cidr, dad, batch, seq),
+        Change::AddAddress { index, cidr, dad, prefix_route, .. } => {
+            add_address(index, cidr, dad, prefix_route, batch, seq);
+        }
         Change::AddRoute { index, route, .. } => add_route(index, &route, batch, seq),
         // The kernel announces a link's addresses when it is given a MAC (with
         // arp_notify and ndisc_notify set), also the one that it has.
         Change::Announce { index, mac } => announce(index, mac, batch, seq),
         _ => {}
+    }
+}
+
+/// How the kernel is told of a kind that plans make with one end.
+fn new_kind(kind: observe::LinkKind, broadcast_queue: u32) -> LinkKind<'static> {
+    match kind {
+        observe::LinkKind::Macvlan(mode) => {
+            let mode = match mode {
+                MacvlanMode::Private => 1,
+                MacvlanMode::Vepa => 2,
+                MacvlanMode::Bridge => 4,
+                MacvlanMode::Passthru => 8,
+            };
+            LinkKind::Macvlan { mode, broadcast_queue: positive(broadcast_queue) }
+        }
+        observe::LinkKind::Ipvlan(mode) => LinkKind::Ipvlan {
+            mode: match mode {
+                IpvlanMode::L2 => 0,
+                IpvlanMode::L3 => 1,
+                IpvlanMode::L3s => 2,
+            },
+        },
+        observe::LinkKind::Vlan(id) => LinkKind::Vlan { id },
+        _ => LinkKind::Dummy,
     }
 }
 
@@ -97,8 +132,9 @@ pub(crate) fn set_link(link: &LinkId, set: &LinkChange<'_>, batch: &mut Batch<'_
 }
 
 /// Writes an address; IPv6 waits for duplicate address detection only if asked.
-pub(crate) fn add_address(index: IfIndex, cidr: Cidr, dad: bool, batch: &mut Batch<'_>, seq: u32) {
-    let flags = if cidr.is_v6() && !dad { IFA_F_NODAD } else { 0 };
+pub(crate) fn add_address(index: IfIndex, cidr: Cidr, dad: bool, prefix_route: bool, batch: &mut Batch<'_>, seq: u32) {
+    let detect = if cidr.is_v6() && !dad { IFA_F_NODAD } else { 0 };
+    let flags = if prefix_route { detect } else { detect | IFA_F_NOPREFIXROUTE };
     NewAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix(), flags, scope: 0 }.emit(
         batch,
         Mode::Exclusive,
@@ -125,6 +161,7 @@ fn add_route(index: IfIndex, route: &Route, batch: &mut Batch<'_>, seq: u32) {
     request.scope = route.scope.unwrap_or(0);
     request.mtu = positive(route.mtu);
     request.advmss = positive(route.advmss);
+    request.prefsrc = route.src;
     // Not exclusive: one destination through several gateways is ECMP.
     request.emit(batch, if dst.is_v6() { Mode::Append } else { Mode::Create }, seq);
 }
@@ -171,6 +208,7 @@ pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
 pub(crate) fn inverse(change: &Change<'_>) -> Option<Removal<'static>> {
     match *change {
         Change::CreateVeth { host, .. } => Some(Removal::DeleteLink { ns: Ns::Host, name: host }),
+        Change::CreateLink { name, .. } => Some(Removal::DeleteLink { ns: Ns::Sandbox, name }),
         Change::AddAddress { ns, index, cidr, .. } => Some(Removal::DeleteAddress { ns, index, cidr }),
         Change::AddRoute { ns, index, route } => Some(Removal::DeleteRoute { ns, index, route }),
         _ => None,

@@ -16,7 +16,7 @@ use picocni_core::session::Session;
 use picocni_core::version::{Command, Version};
 
 use super::conf::Conf;
-use crate::{interface, masquerade, veth};
+use crate::{forwarding, interface, masquerade, veth};
 
 /// Index of the container's interface in the result: bridge, host end, container.
 const CONTAINER: i32 = 2;
@@ -47,7 +47,8 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     result.add_interface(Interface::new(&container.name, container.mac, mtu(container), call.env.netns))?;
     if call.conf.has_ipam() {
         plan_gateways(&conf, result)?;
-        interface::configure(session, container, result, interface::Options { dad: conf.enable_dad })?;
+        let dad = if conf.enable_dad { interface::Dad::Enhanced } else { interface::Dad::Off };
+        interface::configure(session, container, result, interface::Options { dad, ..Default::default() })?;
         if conf.is_gateway {
             serve_as_gateway(&conf, &bridge, session, result)?;
         }
@@ -168,20 +169,11 @@ fn serve_as_gateway(conf: &Conf, bridge: &Link, session: &mut Session<'_>, resul
             plan.change(Change::EnsureAddress { index: bridge.index, cidr })?;
         }
         if result.ips.iter().any(|ip| ip.address.is_v6() == v6) {
-            plan_forwarding(v6, session, &mut plan)?;
+            forwarding::plan(v6, session, &mut plan)?;
         }
     }
     session.remove(&retired)?;
     session.apply(&plan)
-}
-
-fn plan_forwarding(v6: bool, session: &mut Session<'_>, plan: &mut Plan<'_>) -> Result<()> {
-    let key = if v6 { "net/ipv6/conf/all/forwarding" } else { "net/ipv4/ip_forward" };
-    let mut value = heapless::String::new();
-    if session.backend.sysctl(Ns::Host, key, &mut value)? && value == "1" {
-        return Ok(());
-    }
-    plan.change(Change::EnsureSysctl { key, value: "1", on_failure: OnFailure::Fail })
 }
 
 /// The port forwards, then the container announces its addresses and the host

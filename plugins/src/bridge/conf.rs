@@ -1,13 +1,15 @@
 //! Configuration of `bridge`.
 
 use picocni_core::conf::{COMMON_LEN, IPAM, with_common};
-use picocni_core::env::Args;
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::fields;
 use picocni_core::json::{Key, Kind, Present, Str};
 use picocni_core::name::{IfName, Mac};
 use picocni_core::plugin::Call;
+
+use crate::interface;
+use crate::mac::{self, MacConf};
 
 const MAC_KEYS: &[Key] = &[Key::str("mac")];
 const ARGS_KEYS: &[Key] = &[Key::object("cni", MAC_KEYS)];
@@ -80,13 +82,6 @@ fields!(Wire<'a> {
 });
 
 #[derive(Debug, Default)]
-struct MacConf<'a> {
-    mac: Str<'a>,
-}
-
-fields!(MacConf<'a> { "mac" => mac });
-
-#[derive(Debug, Default)]
 struct ArgsConf<'a> {
     cni: MacConf<'a>,
 }
@@ -131,19 +126,12 @@ impl Conf {
             is_default_gateway: wire.is_default_gateway,
             force_address: wire.force_address,
             ip_masq: wire.ip_masq && call.conf.has_ipam(),
-            mtu: u32::try_from(wire.mtu).map_err(|_| {
-                err!(
-                    CONFIG,
-                    "invalid mtu",
-                    wire.mtu,
-                    " (0 for the kernel's default, or the bytes of a frame's payload)"
-                )
-            })?,
+            mtu: interface::mtu(wire.mtu)?,
             hairpin: wire.hairpin_mode,
             promisc: wire.promisc_mode,
             enable_dad: wire.enabledad,
             container_interface: !wire.disable_container_interface,
-            mac: wire.mac(call)?,
+            mac: mac::requested(call, &[wire.runtime_config.mac, wire.args.cni.mac], Str::default())?,
         })
     }
 }
@@ -173,21 +161,5 @@ impl Wire<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Weakest first: CNI_ARGS, `args.cni`, `runtimeConfig`.
-    fn mac(&self, call: &Call<'_>) -> Result<Option<Mac>> {
-        let args = Args::parse(call.env.args, &["MAC"])?;
-        let strongest = [self.runtime_config.mac, self.args.cni.mac].into_iter().find(|mac| !mac.is_empty());
-        let text = match strongest {
-            Some(mac) => mac.plain().unwrap_or("\\"),
-            None => args.get("MAC").unwrap_or(""),
-        };
-        if text.is_empty() {
-            return Ok(None);
-        }
-        Mac::parse(text).filter(|mac| mac.is_unicast()).map(Some).ok_or_else(|| {
-            err!(CONFIG, "invalid MAC address", "\"", text, "\", expected a unicast address like 02:00:00:00:00:01")
-        })
     }
 }

@@ -17,7 +17,7 @@ use picocni_tests::runner::Runner;
 use picocni_tests::{packages, panics, paths, peer};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
-const BLACK_BOX: [&str; 11] = [
+const BLACK_BOX: [&str; 13] = [
     "protocol",
     "bad_input",
     "versions",
@@ -27,6 +27,8 @@ const BLACK_BOX: [&str; 11] = [
     "host_local",
     "tuning",
     "portmap",
+    "ptp",
+    "links",
     "masquerade",
     "replay",
 ];

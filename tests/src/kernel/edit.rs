@@ -152,3 +152,21 @@ pub fn delete_default_route() {
 fn family(ip: IpAddr) -> AddressFamily {
     if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
+
+/// Whether this kernel makes links of a kind: one is made, and deleted again.
+///
+/// # Panics
+/// When it cannot be deleted.
+pub fn can_make(kind: InfoKind) -> bool {
+    let mut link = named("probe0");
+    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
+    let refused = socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(link));
+    // An unknown kind is EOPNOTSUPP; one that needs a parent says EINVAL.
+    match refused {
+        Ok(()) => {
+            delete("probe0");
+            true
+        }
+        Err(error) => error.raw_os_error() != Some(libc::EOPNOTSUPP),
+    }
+}

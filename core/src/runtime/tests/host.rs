@@ -101,6 +101,10 @@ impl Backend for Host {
         unimplemented!()
     }
 
+    fn default_route_link(&mut self, _: Ns) -> Result<Option<Link>> {
+        Ok(None)
+    }
+
     fn route_link(&mut self, _: IpAddr) -> Result<Option<Link>> {
         unimplemented!()
     }

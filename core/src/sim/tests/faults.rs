@@ -6,7 +6,7 @@ use crate::sim::{EIO, FaultBackend, Faults};
 
 fn address(last: u8) -> Change<'static> {
     let cidr = Cidr::new(IpAddr::from([10, 0, 0, last]), 24).unwrap();
-    Change::AddAddress { ns: Ns::Host, index: IfIndex(1), cidr, dad: false }
+    Change::AddAddress { ns: Ns::Host, index: IfIndex(1), cidr, dad: false, prefix_route: true }
 }
 
 fn masquerade(last: u8) -> Change<'static> {

@@ -15,7 +15,7 @@ fn deleting_one_end_of_a_veth_takes_the_other_and_all_that_hangs_on_them() {
     assert_eq!(link(&mut sim, Ns::Sandbox, "eth0").unwrap().mtu, 1400);
     sim.arrange(&[
         set(Ns::Sandbox, "eth0", up()),
-        Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("10.0.0.2/24"), dad: false },
+        Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("10.0.0.2/24"), dad: false, prefix_route: true },
         Change::AddRoute {
             ns: Ns::Sandbox,
             index: inner,
@@ -69,8 +69,20 @@ fn an_rtnetlink_batch_goes_on_and_the_next_batch_does_not_begin() {
     let all = reports(
         &mut *sim,
         &[
-            Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.9.0.1/24"), dad: false },
-            Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.9.0.1/24"), dad: false },
+            Change::AddAddress {
+                ns: Ns::Host,
+                index: outer,
+                cidr: cidr("10.9.0.1/24"),
+                dad: false,
+                prefix_route: true,
+            },
+            Change::AddAddress {
+                ns: Ns::Host,
+                index: outer,
+                cidr: cidr("10.9.0.1/24"),
+                dad: false,
+                prefix_route: true,
+            },
             set(Ns::Host, "veth1", up()),
             set(Ns::Sandbox, "lo", up()),
             Change::Masquerade { ip: ip("10.9.0.2"), net: cidr("10.9.0.0/24"), tag: "t" },
@@ -107,7 +119,10 @@ fn inverses_bring_back_what_was() {
         ),
     );
     let net = cidr("10.7.0.0/16");
-    there_and_back(&mut sim, Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.7.0.1/16"), dad: true });
+    there_and_back(
+        &mut sim,
+        Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("10.7.0.1/16"), dad: true, prefix_route: true },
+    );
     there_and_back(&mut sim, Change::AddRoute { ns: Ns::Host, index: outer, route: Route::to(net) });
     let write = |undo| Change::WriteSysctl {
         ns: Ns::Host,
@@ -155,7 +170,7 @@ fn the_kernel_s_refusals() {
     sim.arrange(&[set(Ns::Sandbox, "eth0", up())]).unwrap();
     assert_eq!(refusal(&mut sim, default), (101, ENETUNREACH));
     sim.arrange(&[
-        Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("10.0.0.2/24"), dad: false },
+        Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("10.0.0.2/24"), dad: false, prefix_route: true },
         default,
     ])
     .unwrap();
@@ -163,7 +178,8 @@ fn the_kernel_s_refusals() {
     assert_eq!(refusal(&mut sim, veth()), (101, EEXIST));
     assert_eq!(refusal(&mut sim, set(Ns::Host, "nothing", up())), (101, ENODEV));
     sim.set_sysctl(Ns::Sandbox, "net/ipv6/conf/eth0/disable_ipv6", "1").unwrap();
-    let v6 = Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("fd00::2/64"), dad: false };
+    let v6 =
+        Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("fd00::2/64"), dad: false, prefix_route: true };
     assert_eq!(refusal(&mut sim, v6), (101, EACCES));
     sim.set_ipv6(false);
     assert_eq!(refusal(&mut sim, v6), (101, EOPNOTSUPP));
@@ -176,7 +192,8 @@ fn detection_of_duplicates_is_awaited() {
     let mut sim = host();
     sim.arrange(&[veth()]).unwrap();
     let inner = index(&mut sim, Ns::Sandbox, "eth0");
-    let add = |text, dad| Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr(text), dad };
+    let add =
+        |text, dad| Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr(text), dad, prefix_route: true };
     sim.arrange(&[add("fd00::2/64", true), add("fd00::3/64", false)]).unwrap();
     let tentative: Vec<bool> =
         addresses(&mut sim, Ns::Sandbox, inner).iter().map(|address| address.tentative).collect();
@@ -221,7 +238,7 @@ fn the_route_out_of_the_host_is_the_longest() {
     sim.arrange(&[veth(), set(Ns::Host, "ens3", up()), set(Ns::Host, "veth1", up())]).unwrap();
     let inner = index(&mut sim, Ns::Host, "veth1");
     sim.arrange(&[
-        Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("192.0.2.2/24"), dad: false },
+        Change::AddAddress { ns: Ns::Host, index: outer, cidr: cidr("192.0.2.2/24"), dad: false, prefix_route: true },
         Change::AddRoute {
             ns: Ns::Host,
             index: outer,

@@ -75,7 +75,13 @@ impl Pair {
         let route = Route { gw: Some(ip("10.0.0.1")), ..Route::to(cidr("0.0.0.0/0")) };
         let mut plan = Plan::new();
         plan.change(Change::SetLink { ns: Ns::Sandbox, link: LinkId::Index(inner), set: up(), undo: Undo::WithLink })?;
-        plan.change(Change::AddAddress { ns: Ns::Sandbox, index: inner, cidr: cidr("10.0.0.2/24"), dad: false })?;
+        plan.change(Change::AddAddress {
+            ns: Ns::Sandbox,
+            index: inner,
+            cidr: cidr("10.0.0.2/24"),
+            dad: false,
+            prefix_route: true,
+        })?;
         plan.change(Change::AddRoute { ns: Ns::Sandbox, index: inner, route })?;
         plan.change(Change::Masquerade { ip: ip("10.0.0.2"), net: cidr("10.0.0.0/24"), tag: "t" })?;
         plan.change(Change::Announce { index: inner, mac: Mac([2, 0, 0, 0, 0, 2]) })?;

@@ -1,9 +1,9 @@
 //! New links of every kind.
 
 use super::{
-    IFF_UP, IFLA_BR_VLAN_FILTERING, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_TXQLEN, RTM_NEWLINK, VETH_INFO_PEER, ifinfomsg, put_kind, put_mac,
-    put_u32,
+    IFF_UP, IFLA_BR_VLAN_FILTERING, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_IPVLAN_MODE,
+    IFLA_LINK, IFLA_LINKINFO, IFLA_MACVLAN_BC_QUEUE_LEN, IFLA_MACVLAN_MODE, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD,
+    IFLA_TXQLEN, IFLA_VLAN_ID, RTM_NEWLINK, VETH_INFO_PEER, ifinfomsg, put_kind, put_mac, put_u32,
 };
 use crate::wire::nlmsg::{Batch, Mode};
 
@@ -15,6 +15,25 @@ pub enum LinkKind<'a> {
     Bridge {
         /// Filter by VLAN from the start; `None` leaves the kernel's default.
         vlan_filtering: Option<bool>,
+    },
+    /// What is sent by it is gone.
+    Dummy,
+    /// Shares the link below it under a hardware address of its own.
+    Macvlan {
+        /// `MACVLAN_MODE_*`: 1 private, 2 VEPA, 4 bridge, 8 passthru.
+        mode: u32,
+        /// Frames that may wait to be broadcast; `None` is the kernel's default.
+        broadcast_queue: Option<u32>,
+    },
+    /// Shares the link below it and its hardware address.
+    Ipvlan {
+        /// `IPVLAN_MODE_*`: 0 layer 2, 1 layer 3, 2 layer 3 with the packet filter.
+        mode: u16,
+    },
+    /// The frames of the link below it that carry this 802.1Q VLAN ID.
+    Vlan {
+        /// 0 to 4094.
+        id: u16,
     },
     /// One end of a virtual cable; the other is the peer.
     Veth {
@@ -106,6 +125,16 @@ impl<'a> NewLink<'a> {
                     batch.nest_end(data);
                 }
             }
+            LinkKind::Dummy => put_kind(batch, IFLA_INFO_KIND, "dummy"),
+            LinkKind::Macvlan { mode, broadcast_queue } => {
+                put_kind(batch, IFLA_INFO_KIND, "macvlan");
+                let data = batch.nest_begin(IFLA_INFO_DATA);
+                batch.attr_u32(IFLA_MACVLAN_MODE, mode);
+                put_u32(batch, IFLA_MACVLAN_BC_QUEUE_LEN, broadcast_queue);
+                batch.nest_end(data);
+            }
+            LinkKind::Ipvlan { mode } => put_u16_kind(batch, "ipvlan", IFLA_IPVLAN_MODE, mode),
+            LinkKind::Vlan { id } => put_u16_kind(batch, "vlan", IFLA_VLAN_ID, id),
             LinkKind::Veth { peer } => {
                 put_kind(batch, IFLA_INFO_KIND, "veth");
                 let data = batch.nest_begin(IFLA_INFO_DATA);
@@ -116,6 +145,13 @@ impl<'a> NewLink<'a> {
         batch.nest_end(info);
         batch.end();
     }
+}
+
+fn put_u16_kind(batch: &mut Batch<'_>, kind: &str, attribute: u16, value: u16) {
+    put_kind(batch, IFLA_INFO_KIND, kind);
+    let data = batch.nest_begin(IFLA_INFO_DATA);
+    batch.attr(attribute, &value.to_ne_bytes());
+    batch.nest_end(data);
 }
 
 impl VethPeer<'_> {

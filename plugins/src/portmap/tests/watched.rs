@@ -78,6 +78,10 @@ impl Backend for Watched<'_> {
         self.calls.push("routes");
         self.inner.routes(ns, index, each)
     }
+    fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
+        self.calls.push("default_route_link");
+        self.inner.default_route_link(ns)
+    }
     fn route_link(&mut self, to: IpAddr) -> Result<Option<Link>> {
         self.calls.push("route_link");
         self.inner.route_link(to)
