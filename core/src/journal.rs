@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::name::{IfIndex, IfName};
+use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
 use crate::observe::{Ns, PublishedPort, Route};
 use crate::op::{LinkChange, LinkId, Removal};
@@ -43,6 +43,10 @@ enum Inverse {
         ns: Ns,
         index: IfIndex,
         route: Route,
+    },
+    UnguardSource {
+        port: IfIndex,
+        mac: Mac,
     },
     ReleaseLease {
         dir: Path,
@@ -88,6 +92,7 @@ impl Inverse {
                     allmulti: set.allmulti,
                     txqlen: set.txqlen,
                     hairpin: set.hairpin,
+                    isolated: set.isolated,
                     arp_notify: set.arp_notify,
                 },
             },
@@ -96,6 +101,7 @@ impl Inverse {
             }
             Removal::DeleteAddress { ns, index, cidr } => Inverse::DeleteAddress { ns, index, cidr },
             Removal::DeleteRoute { ns, index, route } => Inverse::DeleteRoute { ns, index, route },
+            Removal::UnguardSource { port, mac } => Inverse::UnguardSource { port, mac },
             Removal::ReleaseLease { dir, ip } => Inverse::ReleaseLease { dir: fits(&[&dir])?, ip },
             Removal::RemoveFile { path } => Inverse::RemoveFile { path: fits(&[&path])? },
             Removal::Unclaim { dir, key } => Inverse::Unclaim { dir: fits(&[&dir])?, key: fits(&[&key])? },
@@ -116,6 +122,7 @@ impl Inverse {
                 Removal::DeleteAddress { ns: *ns, index: *index, cidr: *cidr }
             }
             Inverse::DeleteRoute { ns, index, route } => Removal::DeleteRoute { ns: *ns, index: *index, route: *route },
+            Inverse::UnguardSource { port, mac } => Removal::UnguardSource { port: *port, mac: *mac },
             Inverse::ReleaseLease { dir, ip } => Removal::ReleaseLease { dir, ip: *ip },
             Inverse::RemoveFile { path } => Removal::RemoveFile { path },
             Inverse::Unclaim { dir, key } => Removal::Unclaim { dir, key },

@@ -75,6 +75,8 @@ pub const PLUGINS: usize = 16;
 pub const CAPABILITIES: usize = 16;
 /// Bytes of a small file of ours (port records, backups).
 pub const STATE_FILE: usize = 16 * 1024;
+/// Ranges of VLANs of one bridge port, and elements of `vlanTrunk`.
+pub const VLAN_RANGES: usize = 64;
 /// Tries with another host veth name when a stranger owns the first.
 pub const VETH_CANDIDATES: u8 = 4;
 /// Milliseconds a bridge port may take to forward before ADD fails.

@@ -100,6 +100,8 @@ pub struct Link {
     pub forwarding: bool,
     /// As a bridge port: hairpin mode.
     pub hairpin: bool,
+    /// As a bridge port: no traffic with other isolated ports.
+    pub isolated: bool,
     /// ifalias, where ownership tags live.
     pub alias: heapless::String<{ limits::TAG }>,
 }

@@ -45,6 +45,8 @@ pub struct LinkChange<'a> {
     pub alias: Option<&'a str>,
     /// Bridge port: hairpin mode.
     pub hairpin: Option<bool>,
+    /// Bridge port: no traffic with other isolated ports.
+    pub isolated: Option<bool>,
     /// Announce IPv4 addresses when the link is given a MAC, from the next time
     /// on: the sysctl `arp_notify`, without the look-up of a path below
     /// /proc/sys, which takes longer with every namespace on the host. For links
@@ -63,8 +65,21 @@ impl LinkChange<'_> {
         txqlen: None,
         alias: None,
         hairpin: None,
+        isolated: None,
         arp_notify: None,
     };
+}
+
+/// VLANs of a bridge port, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct VlanRange {
+    /// First VLAN ID.
+    pub first: u16,
+    /// Last VLAN ID.
+    pub last: u16,
+    /// What comes in without a tag is of this one VLAN, and it goes out without.
+    pub untagged: bool,
 }
 
 /// How a change that rewrites a value is undone.
@@ -102,6 +117,28 @@ pub enum Change<'a> {
         mtu: u32,
         /// Turn promiscuous mode on.
         promisc: bool,
+        /// Filter by VLAN, if it is made.
+        vlan_filtering: bool,
+    },
+    /// Ensure: the host has an address on one VLAN of a bridge, by a veth pair of
+    /// its own whose other end is a port in that VLAN; both up.
+    EnsureVlanPort {
+        /// The bridge.
+        bridge: IfIndex,
+        /// The end that carries addresses.
+        name: IfName,
+        /// The end that is the port.
+        port: IfName,
+        /// Address of the first.
+        mac: Mac,
+        /// Address of the second.
+        port_mac: Mac,
+        /// MTU of both.
+        mtu: u32,
+        /// The VLAN, untagged on the port.
+        vlan: u16,
+        /// The bridge's default VLAN stays on the port.
+        keep_default: bool,
     },
     /// Ensure: the bridge carries its gateway address (no DAD).
     EnsureAddress {
@@ -159,6 +196,28 @@ pub enum Change<'a> {
         from: IfName,
         /// Its new name.
         to: IfName,
+    },
+    /// A bridge port of this plan leaves every VLAN; it goes with its link.
+    ClearPortVlans {
+        /// The port.
+        port: IfIndex,
+    },
+    /// A bridge port of this plan joins VLANs; it goes with its link.
+    AddPortVlans {
+        /// The port.
+        port: IfIndex,
+        /// Which.
+        vlans: &'a [VlanRange],
+    },
+    /// Frames that a bridge port sends under another address than this are
+    /// dropped; inverse: they are not.
+    GuardSource {
+        /// The port.
+        port: IfIndex,
+        /// The address it has.
+        mac: Mac,
+        /// Owner's tag.
+        tag: &'a str,
     },
     /// Attributes of a link; inverse: the old ones.
     SetLink {
@@ -346,6 +405,13 @@ pub enum Removal<'a> {
         /// Neighbour's address.
         ip: IpAddr,
     },
+    /// Stop dropping frames of a port by their address.
+    UnguardSource {
+        /// The port.
+        port: IfIndex,
+        /// The address that was let through.
+        mac: Mac,
+    },
     /// Remove a lease file.
     ReleaseLease {
         /// Directory of the network's leases.
@@ -456,6 +522,10 @@ impl Change<'_> {
             Change::EnsureAddress { .. } => "ensure address",
             Change::EnsureSysctl { .. } => "ensure sysctl",
             Change::CreateVeth { .. } => "create veth",
+            Change::EnsureVlanPort { .. } => "ensure VLAN port",
+            Change::ClearPortVlans { .. } => "clear port VLANs",
+            Change::AddPortVlans { .. } => "add port VLANs",
+            Change::GuardSource { .. } => "guard source",
             Change::CreateLink { .. } => "create link",
             Change::RenameLink { .. } => "rename link",
             Change::SetLink { .. } => "set link",
@@ -478,7 +548,13 @@ impl Change<'_> {
     /// Whether pods share what this makes; undo leaves it.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
-        matches!(self, Change::EnsureBridge { .. } | Change::EnsureAddress { .. } | Change::EnsureSysctl { .. })
+        matches!(
+            self,
+            Change::EnsureBridge { .. }
+                | Change::EnsureVlanPort { .. }
+                | Change::EnsureAddress { .. }
+                | Change::EnsureSysctl { .. }
+        )
     }
 }
 
@@ -514,6 +590,9 @@ impl Put for LinkChange<'_> {
         if let Some(hairpin) = self.hairpin {
             put!(out, " hairpin ", hairpin);
         }
+        if let Some(isolated) = self.isolated {
+            put!(out, " isolated ", isolated);
+        }
         if let Some(arp_notify) = self.arp_notify {
             put!(out, " arp_notify ", arp_notify);
         }
@@ -540,7 +619,15 @@ impl Put for Change<'_> {
                 put!(out, *key, " = ", *value)
             }
             Change::CreateVeth { host, peer, .. } => put!(out, *host, " - ", *peer),
-            Change::CreateLink { name, .. } => put!(out, *name),
+            Change::CreateLink { name, .. } | Change::EnsureVlanPort { name, .. } => put!(out, *name),
+            Change::ClearPortVlans { port } => put!(out, "link ", port.0),
+            Change::AddPortVlans { port, vlans } => {
+                put!(out, "link ", port.0);
+                for range in *vlans {
+                    put!(out, " ", range.first, "-", range.last);
+                }
+            }
+            Change::GuardSource { port, mac, .. } => put!(out, "link ", port.0, " ", mac),
             Change::RenameLink { from, to, .. } => put!(out, *from, " to ", *to),
             Change::SetLink { link, set, .. } => put!(out, *link, *set),
             Change::AddAddress { cidr, .. } => put!(out, *cidr),
@@ -573,6 +660,7 @@ impl Removal<'_> {
             Removal::DeleteAddress { .. } => "delete address",
             Removal::DeleteRoute { .. } => "delete route",
             Removal::DeleteNeighbour { .. } => "delete neighbour",
+            Removal::UnguardSource { .. } => "stop guarding source",
             Removal::ReleaseLease { .. } => "release lease",
             Removal::RemoveFile { .. } => "remove file",
             Removal::Unclaim { .. } => "unclaim port",
@@ -596,6 +684,7 @@ impl Put for Removal<'_> {
             Removal::DeleteNeighbour { ip, .. } | Removal::ReleaseLease { ip, .. } | Removal::Unmasquerade { ip } => {
                 put!(out, *ip)
             }
+            Removal::UnguardSource { port, mac } => put!(out, "link ", port.0, " ", mac),
             Removal::RemoveFile { path } => put!(out, *path),
             Removal::Unclaim { key, .. } => put!(out, *key),
             Removal::Unpublish { port } => put!(out, *port),

@@ -16,19 +16,18 @@ use rustix::io::Errno;
 use crate::errno;
 use crate::files;
 use crate::filter;
+use crate::guard;
 use crate::host::{Linux, Memory, over_send};
+use crate::shared;
 use crate::socket::Refusal;
 use crate::sysctl;
 use crate::wait;
-use crate::wire::link::{LinkKind, NewLink, SetLink, Target};
+use crate::wire::link::{SetLink, Target};
 use crate::wire::nlmsg::Batch;
 use crate::wire::operation;
 
 const EACCES: i32 = 13;
-const EEXIST: i32 = 17;
-
-/// Alias of bridges that we made.
-const BRIDGE_ALIAS: &str = "picocni:bridge";
+pub(crate) const EEXIST: i32 = 17;
 
 /// Applies changes in order, batch by batch; after a batch that failed the
 /// following ones are not tried.
@@ -122,7 +121,11 @@ fn send_route(
 }
 
 /// One rtnetlink request outside a batch.
-fn request(linux: &mut Linux<'_>, ns: Ns, emit: &dyn Fn(&mut Batch<'_>, u32)) -> core::result::Result<(), Refusal> {
+pub(crate) fn request(
+    linux: &mut Linux<'_>,
+    ns: Ns,
+    emit: &dyn Fn(&mut Batch<'_>, u32),
+) -> core::result::Result<(), Refusal> {
     let (socket, Memory { send, receive }) = linux.route_parts(ns).map_err(|_| Refusal::from(Errno::IO))?;
     let seq = socket.take_seq(1);
     let mut batch = Batch::new(send);
@@ -162,8 +165,12 @@ type Old = heapless::String<{ limits::SYSCTL_VALUE }>;
 
 fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -> Result<Option<Removal<'c>>> {
     match *change {
-        Change::EnsureBridge { name, mac, mtu, promisc } => {
-            ensure_bridge(linux, change, name.as_str(), mac.0, mtu, promisc).map(|()| None)
+        Change::EnsureBridge { .. } => shared::ensure_bridge(linux, change).map(|()| None),
+        Change::EnsureVlanPort { .. } => shared::ensure_vlan_port(linux, change).map(|()| None),
+        Change::GuardSource { port, mac, tag } => {
+            let (socket, memory) = linux.filter_parts()?;
+            guard::add(socket, memory, port.0, mac.0, tag)?;
+            Ok(Some(Removal::UnguardSource { port, mac }))
         }
         Change::EnsureAddress { index, cidr } => ensure_address(linux, change, index, cidr).map(|()| None),
         Change::EnsureSysctl { key, value, on_failure } => {
@@ -252,45 +259,8 @@ fn write_sysctl<'c>(
     Ok(written.then_some(Removal::ResetSysctl { ns, key, value: old }))
 }
 
-fn refused(change: &Change<'_>, refusal: &Refusal) -> Error {
+pub(crate) fn refused(change: &Change<'_>, refusal: &Refusal) -> Error {
     errno::kernel(change.verb(), change, refusal.errno, &refusal.words)
-}
-
-/// Created down, so that router advertisements are refused before they can come.
-fn ensure_bridge(
-    linux: &mut Linux<'_>,
-    change: &Change<'_>,
-    name: &str,
-    mac: [u8; 6],
-    mtu: u32,
-    promisc: bool,
-) -> Result<()> {
-    let mut link = NewLink::new(name, LinkKind::Bridge { vlan_filtering: None });
-    link.mac = Some(mac);
-    link.mtu = (mtu > 0).then_some(mtu);
-    let made = match request(linux, Ns::Host, &|batch, seq| link.emit(batch, seq)) {
-        Ok(()) => true,
-        Err(refusal) if refusal.errno == EEXIST => false,
-        Err(refusal) => return Err(refused(change, &refusal)),
-    };
-    linux.be_in(Ns::Host)?;
-    // A bridge of ours has a MAC that nobody else has: without duplicate address
-    // detection its link-local address serves the first pod at once.
-    let settings: &[&str] = if made { &["accept_ra", "accept_dad"] } else { &["accept_ra"] };
-    for setting in settings {
-        let mut key = heapless::String::<{ limits::SYSCTL_KEY }>::new();
-        put!(&mut key, "net/ipv6/conf/", name, "/", *setting);
-        let _ = sysctl::write(&key, "0");
-    }
-    let set = LinkChange {
-        up: Some(true),
-        promisc: promisc.then_some(true),
-        alias: made.then_some(BRIDGE_ALIAS),
-        ..LinkChange::NONE
-    };
-    let id = LinkId::Name(IfName::of(name));
-    request(linux, Ns::Host, &|batch, seq| operation::set_link(&id, &set, batch, seq))
-        .map_err(|refusal| refused(change, &refusal))
 }
 
 fn ensure_address(
@@ -337,6 +307,7 @@ fn set_link<'c>(
         txqlen: set.txqlen.map(|_| old.txqlen),
         alias: None,
         hairpin: set.hairpin.map(|_| old.hairpin),
+        isolated: set.isolated.map(|_| old.isolated),
         arp_notify: None,
     };
     Ok(Some(Removal::ResetLink { ns, link: LinkId::Index(old.index), set: back }))

@@ -166,7 +166,8 @@ fn look(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], changes: &[Cha
     Ok(needs)
 }
 
-fn exists(
+/// Whether what a query asks for is there.
+pub(crate) fn exists(
     socket: &mut Socket,
     send: &mut [u8],
     receive: &mut [u8],
@@ -236,7 +237,7 @@ fn transact(
 }
 
 /// Sends a transaction; the sequence number and error of the first refusal.
-fn send_and_wait(
+pub(crate) fn send_and_wait(
     socket: &Socket,
     mut answers: Answers,
     batch: &mut Batch<'_>,

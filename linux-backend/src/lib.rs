@@ -4,7 +4,7 @@
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `filter`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `filter`, `guard`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -16,10 +16,12 @@ mod errno;
 mod exec;
 mod files;
 mod filter;
+mod guard;
 pub mod host;
 mod netns;
 mod observe;
 mod remove;
+mod shared;
 pub mod socket;
 pub mod sys;
 mod sysctl;

@@ -74,6 +74,7 @@ fn read_link(link: &wire::link::Link) -> Link {
         peer: link.link.map(IfIndex),
         forwarding: port.state == FORWARDING,
         hairpin: port.hairpin,
+        isolated: port.isolated,
         alias,
     }
 }

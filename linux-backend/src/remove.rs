@@ -10,6 +10,7 @@ use picocni_core::put;
 use crate::errno;
 use crate::files;
 use crate::filter;
+use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::sysctl;
 use crate::wire::nlmsg::Batch;
@@ -115,6 +116,10 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         Removal::PurgeConnections { protocol, host_port, host_ip, v6 } => {
             let (socket, memory) = linux.filter_parts()?;
             filter::purge(socket, &mut memory.send, &mut memory.receive, protocol, host_port, host_ip, v6)
+        }
+        Removal::UnguardSource { port, mac } => {
+            let (socket, memory) = linux.filter_parts()?;
+            guard::remove(socket, memory, port.0, mac.0)
         }
         // Sent in batches.
         Removal::DeleteLink { .. }

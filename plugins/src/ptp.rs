@@ -72,7 +72,8 @@ impl Plugin for Ptp {
     fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
         let conf = Conf::read(call)?;
         let tag = call.owner().tag();
-        let request = veth::Request { mtu: conf.mtu, mac: None, master: None, hairpin: false, tag: &tag };
+        let request =
+            veth::Request { mtu: conf.mtu, mac: None, master: None, hairpin: false, isolated: false, tag: &tag };
         let pair = veth::create(call, session, &request)?;
         link::delegate(call, session, result)?;
         let container = &pair.container;

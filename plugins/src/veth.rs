@@ -29,6 +29,8 @@ pub struct Request<'a> {
     pub master: Option<IfIndex>,
     /// Hairpin mode of the bridge port.
     pub hairpin: bool,
+    /// The bridge port has no traffic with other isolated ports.
+    pub isolated: bool,
     /// Owner's tag, kept as the host end's alias.
     pub tag: &'a Tag,
 }
@@ -36,7 +38,13 @@ pub struct Request<'a> {
 /// The host end's name number `candidate` for an attachment.
 #[must_use]
 pub fn host_name(owner: &Owner<'_>, candidate: u8) -> IfName {
-    let hash = hash64(&[&owner.hash().to_le_bytes(), &[candidate]]);
+    hashed_name(&[&owner.hash().to_le_bytes(), &[candidate]])
+}
+
+/// `veth` and eight digits that depend on `what` alone.
+#[must_use]
+pub fn hashed_name(what: &[&[u8]]) -> IfName {
+    let hash = hash64(what);
     let mut name = heapless::String::<{ limits::IFNAME }>::new();
     // Eight digits: the form the reference plugins use, so that tools which
     // look for `veth*` keep working.
@@ -162,6 +170,7 @@ fn try_name(
         up: Some(true),
         alias: Some(request.tag.as_str()),
         hairpin: request.master.map(|_| request.hairpin),
+        isolated: request.master.map(|_| request.isolated),
         ..LinkChange::NONE
     };
     plan.change(Change::SetLink { ns: Ns::Host, link: LinkId::Name(host), set, undo: Undo::WithLink })?;

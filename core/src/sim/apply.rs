@@ -89,7 +89,7 @@ impl SimBackend {
 
     fn apply_one<'o>(&mut self, change: &Change<'o>, old: &'o mut Old) -> Inverse<'o> {
         match *change {
-            Change::EnsureBridge { name, mac, mtu, promisc } => {
+            Change::EnsureBridge { name, mac, mtu, promisc, .. } => {
                 self.ensure_bridge(name, mac, mtu, promisc).map(|()| None)
             }
             Change::EnsureAddress { index, cidr } => {
@@ -106,6 +106,17 @@ impl SimBackend {
             }
             Change::CreateLink { from, name, kind, parent, mac, mtu, .. } => {
                 self.create_link(from, name, kind, parent, mac, mtu)
+            }
+            Change::EnsureVlanPort { bridge, name, port, mac, port_mac, .. } => {
+                self.ensure_vlan_port(bridge, (name, mac), (port, port_mac)).map(|()| None)
+            }
+            // VLANs of ports are not modelled.
+            Change::ClearPortVlans { port } | Change::AddPortVlans { port, .. } => {
+                self.net.need(HOST, port).map(|_| None)
+            }
+            Change::GuardSource { port, mac, tag } => {
+                self.net.need(HOST, port)?;
+                self.filter.guard(port, mac, tag).map(Some)
             }
             Change::RenameLink { ns, from, to } => self.rename_link(ns, from, to),
             Change::SetLink { ns, link, set, undo } => self.set_link(ns, link, set, undo, &mut old.alias),
@@ -190,6 +201,24 @@ impl SimBackend {
             index,
             &LinkChange { up: Some(true), promisc: promisc.then_some(true), ..LinkChange::NONE },
         )
+    }
+
+    fn ensure_vlan_port(&mut self, bridge: IfIndex, own: (IfName, Mac), port: (IfName, Mac)) -> Result<()> {
+        self.net.need(HOST, bridge)?;
+        if self.net.named(HOST, &own.0).is_some() {
+            return Ok(());
+        }
+        let first = self.net.add_link(HOST, own.0, own.1, LinkKind::Veth)?;
+        let second = self.net.add_link(HOST, port.0, port.1, LinkKind::Veth)?;
+        for (index, other, master) in [(first, second, None), (second, first, Some(bridge))] {
+            let set = LinkChange { up: Some(true), alias: Some(super::SHARED_ALIAS), ..LinkChange::NONE };
+            self.net.set_link(HOST, index, &set)?;
+            if let Some(link) = self.net.link_mut(HOST, index) {
+                link.peer = Some(other);
+                link.master = master;
+            }
+        }
+        Ok(())
     }
 
     fn create_veth(
@@ -291,6 +320,7 @@ impl SimBackend {
             allmulti: old.allmulti,
             txqlen: old.txqlen,
             hairpin: old.hairpin,
+            isolated: old.isolated,
             arp_notify: None,
         });
         self.net.set_link(space, index, &set)?;

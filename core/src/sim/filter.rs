@@ -6,7 +6,7 @@ use super::{PUBLISHED, TRANSLATED, keep, taken};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::name::IfIndex;
+use crate::name::{IfIndex, Mac};
 use crate::net::Cidr;
 use crate::observe::PublishedPort;
 use crate::op::{Change, Removal};
@@ -36,10 +36,18 @@ pub(crate) struct Masqueraded {
 }
 
 #[derive(Debug)]
+pub(crate) struct Guarded {
+    pub(crate) port: IfIndex,
+    pub(crate) mac: Mac,
+    pub(crate) tag: Text,
+}
+
+#[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) published: heapless::Vec<Published, PUBLISHED>,
     pub(crate) sources: heapless::Vec<Source, TRANSLATED>,
     pub(crate) masqueraded: heapless::Vec<Masqueraded, TRANSLATED>,
+    pub(crate) guarded: heapless::Vec<Guarded, TRANSLATED>,
     /// The kernel has no packet filter.
     pub(crate) missing: bool,
 }
@@ -63,6 +71,7 @@ impl Filter {
             published: heapless::Vec::new(),
             sources: heapless::Vec::new(),
             masqueraded: heapless::Vec::new(),
+            guarded: heapless::Vec::new(),
             missing: false,
         }
     }
@@ -71,6 +80,7 @@ impl Filter {
         self.published.clear();
         self.sources.clear();
         self.masqueraded.clear();
+        self.guarded.clear();
         self.missing = false;
     }
 
@@ -90,6 +100,15 @@ impl Filter {
         } else {
             Ok(())
         }
+    }
+
+    pub(crate) fn guard(&mut self, port: IfIndex, mac: Mac, tag: &str) -> Result<Removal<'static>> {
+        self.probe().map_err(|error| error.as_code(crate::error::Code::KERNEL))?;
+        if self.guarded.iter().any(|known| known.port == port) {
+            return Err(taken("guarded port"));
+        }
+        keep(&mut self.guarded, Guarded { port, mac, tag: text(tag)? }, "TRANSLATED")?;
+        Ok(Removal::UnguardSource { port, mac })
     }
 
     /// Adds one element; its inverse, or none if it was there already.

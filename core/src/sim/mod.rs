@@ -87,6 +87,8 @@ pub const EVENTS: usize = 32;
 /// Bytes that a scripted program writes to stdout.
 pub const SCRIPT_STDOUT: usize = 1024;
 
+/// Alias of links that pods share.
+pub(crate) const SHARED_ALIAS: &str = "picocni:bridge";
 /// `EIO`: the error number of an injected fault.
 pub const EIO: i32 = 5;
 pub(crate) const EACCES: i32 = 13;
@@ -118,6 +120,7 @@ impl Batch {
         match change {
             Change::CreateVeth { .. } => Batch::Rtnetlink(Ns::Host),
             Change::CreateLink { from, .. } => Batch::Rtnetlink(*from),
+            Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } => Batch::Rtnetlink(Ns::Host),
             Change::SetLink { ns, .. } | Change::AddAddress { ns, .. } | Change::AddRoute { ns, .. } => {
                 Batch::Rtnetlink(*ns)
             }

@@ -210,6 +210,7 @@ impl Network {
         for port in self.links.iter_mut().filter(|known| known.ns == ns && known.link.master == Some(index)) {
             port.link.master = None;
             port.link.hairpin = false;
+            port.link.isolated = false;
         }
     }
 
@@ -295,8 +296,8 @@ impl Network {
         if set.mtu.is_some_and(|mtu| mtu < 68 || (mtu > 65_535 && link.kind != LinkKind::Loopback)) {
             return Err(refused(EINVAL, "mtu"));
         }
-        if set.hairpin.is_some() && link.master.is_none() {
-            return Err(refused(EINVAL, "hairpin: the link is no bridge port"));
+        if (set.hairpin.is_some() || set.isolated.is_some()) && link.master.is_none() {
+            return Err(refused(EINVAL, "the link is no bridge port"));
         }
         if let Some(alias) = set.alias {
             link.alias = crate::text::fits(&[&alias]).ok_or_else(|| refused(EINVAL, "alias is too long"))?;
@@ -307,6 +308,7 @@ impl Network {
         link.allmulti = set.allmulti.unwrap_or(link.allmulti);
         link.txqlen = set.txqlen.unwrap_or(link.txqlen);
         link.hairpin = set.hairpin.unwrap_or(link.hairpin);
+        link.isolated = set.isolated.unwrap_or(link.isolated);
         let was = link.up;
         link.up = set.up.unwrap_or(was);
         let (up, loopback) = (link.up, link.kind == LinkKind::Loopback);
@@ -346,6 +348,7 @@ pub(crate) fn old_values<'l>(link: &'l Link, set: &LinkChange<'_>) -> Option<Lin
         txqlen: set.txqlen.filter(|new| *new != link.txqlen).map(|_| link.txqlen),
         alias: set.alias.filter(|new| *new != link.alias).map(|_| link.alias.as_str()),
         hairpin: set.hairpin.filter(|new| *new != link.hairpin).map(|_| link.hairpin),
+        isolated: set.isolated.filter(|new| *new != link.isolated).map(|_| link.isolated),
         arp_notify: None,
     };
     (old != LinkChange::NONE).then_some(old)
@@ -367,6 +370,7 @@ fn plain_link(index: IfIndex, name: IfName, mac: Mac, kind: LinkKind) -> Link {
         peer: None,
         forwarding: false,
         hairpin: false,
+        isolated: false,
         alias: heapless::String::new(),
     }
 }

@@ -40,6 +40,10 @@ impl SimBackend {
                 Ok(())
             }
             Removal::Unclaim { dir, key } => path_in(dir, &key).map(|path| self.forget(&path)),
+            Removal::UnguardSource { port, mac } => {
+                self.filter.guarded.retain(|known| (known.port, known.mac) != (port, mac));
+                Ok(())
+            }
             Removal::Unpublish { port } => {
                 self.filter.unpublish(&port);
                 Ok(())
@@ -81,7 +85,7 @@ impl SimBackend {
         let Some(index) = self.net.find(space, link).map(|link| link.index) else { return Ok(()) };
         // A port that left its bridge has no port attributes to reset.
         let port = self.net.indexed(HOST, index).is_some_and(|link| link.master.is_some());
-        let set = LinkChange { hairpin: set.hairpin.filter(|_| port), ..*set };
+        let set = LinkChange { hairpin: set.hairpin.filter(|_| port), isolated: set.isolated.filter(|_| port), ..*set };
         self.net.set_link(space, index, &set)
     }
 

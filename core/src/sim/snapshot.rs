@@ -249,13 +249,14 @@ impl SimBackend {
     fn write_links(&self, out: &mut Snapshot) {
         for known in &self.net.links {
             let link = &known.link;
-            let flags: [&dyn Put; 4] = [
+            let flags: [&dyn Put; 5] = [
                 &Flag("up", link.up),
                 &Flag("promisc", link.promisc),
                 &Flag("allmulti", link.allmulti),
                 &Flag("hairpin", link.hairpin),
+                &Flag("isolated", link.isolated),
             ];
-            let [up, promisc, allmulti, hairpin] = flags;
+            let [up, promisc, allmulti, hairpin, isolated] = flags;
             out.line(
                 self.is_shared_link(known.ns, link.index),
                 &[
@@ -271,6 +272,7 @@ impl SimBackend {
                     promisc,
                     allmulti,
                     hairpin,
+                    isolated,
                     &Master(self, known.ns, link.master),
                     &Peer(self, link),
                     &" alias ",
@@ -298,7 +300,8 @@ impl SimBackend {
     }
 
     fn is_shared_link(&self, ns: NsId, index: IfIndex) -> bool {
-        ns == HOST && self.net.indexed(ns, index).is_some_and(|link| link.kind == LinkKind::Bridge)
+        let shared = |link: &crate::observe::Link| link.kind == LinkKind::Bridge || link.alias == super::SHARED_ALIAS;
+        ns == HOST && self.net.indexed(ns, index).is_some_and(shared)
     }
 
     fn write_filter(&self, out: &mut Snapshot) {
@@ -318,6 +321,9 @@ impl SimBackend {
                     &known.tag,
                 ],
             );
+        }
+        for known in &self.filter.guarded {
+            out.line(false, &[&"guarded ", &known.port.0, &" ", &known.mac, &" ", &known.tag]);
         }
         for known in &self.filter.masqueraded {
             out.line(false, &[&"masquerade ", &known.ip, &" out of ", &known.net, &" for ", &known.tag]);

@@ -17,6 +17,8 @@ use super::nlmsg::{Batch, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 pub const RTM_NEWLINK: u16 = 16;
 /// Delete a link (`RTM_DELLINK`).
 pub const RTM_DELLINK: u16 = 17;
+/// Change the settings of a bridge port ([`super::bridge_vlan`]).
+pub const RTM_SETLINK: u16 = 19;
 /// Ask for links (`RTM_GETLINK`).
 pub const RTM_GETLINK: u16 = 18;
 
@@ -46,7 +48,7 @@ const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
-const IFLA_AF_SPEC: u16 = 26;
+pub(super) const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;

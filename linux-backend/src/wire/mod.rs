@@ -10,6 +10,7 @@
 
 pub mod addr;
 pub mod attr;
+pub mod bridge_vlan;
 pub mod conntrack;
 pub mod extack;
 pub mod link;

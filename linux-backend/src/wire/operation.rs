@@ -10,6 +10,7 @@ use picocni_core::observe::{self, IpvlanMode, MacvlanMode, Ns, Route};
 use picocni_core::op::{Change, LinkChange, LinkId, Removal, Undo};
 
 use super::addr::{DelAddr, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, NewAddr};
+use super::bridge_vlan::{self, Range};
 use super::link::{
     BridgePort, DelLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink, SetLink, Target, VethPeer,
 };
@@ -28,6 +29,7 @@ pub(crate) fn socket_of(change: &Change<'_>) -> Option<Ns> {
     match change {
         Change::CreateVeth { .. } => Some(Ns::Host),
         Change::CreateLink { from, .. } => Some(*from),
+        Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } => Some(Ns::Host),
         Change::SetLink { ns, undo: Undo::WithLink, .. }
         | Change::AddAddress { ns, .. }
         | Change::AddRoute { ns, .. } => Some(*ns),
@@ -67,6 +69,14 @@ pub(crate) fn emit(change: &Change<'_>, sandbox: Option<u32>, batch: &mut Batch<
             link.link = parent.map(|index| index.0);
             link.netns_fd = sandbox.filter(|_| from == Ns::Host);
             link.emit(batch, seq);
+        }
+        Change::ClearPortVlans { port } => {
+            let every = Range { first: 1, last: 4094, untagged: false };
+            bridge_vlan::del(batch, seq, port.0, core::iter::once(every));
+        }
+        Change::AddPortVlans { port, vlans } => {
+            let ranges = vlans.iter().map(|r| Range { first: r.first, last: r.last, untagged: r.untagged });
+            bridge_vlan::add(batch, seq, port.0, ranges);
         }
         Change::SetLink { link, set, .. } => set_link(&link, &set, batch, seq),
         Change::AddAddress { index, cidr, dad, prefix_route, .. } => {
@@ -126,7 +136,9 @@ pub(crate) fn set_link(link: &LinkId, set: &LinkChange<'_>, batch: &mut Batch<'_
     request.mtu = set.mtu;
     request.txqlen = set.txqlen;
     request.alias = set.alias;
-    request.port = set.hairpin.map(|hairpin| BridgePort { hairpin: Some(hairpin), ..BridgePort::default() });
+    if set.hairpin.is_some() || set.isolated.is_some() {
+        request.port = Some(BridgePort { hairpin: set.hairpin, isolated: set.isolated });
+    }
     request.arp_notify = set.arp_notify;
     request.emit(batch, seq);
 }

@@ -13,10 +13,11 @@ use picocni_core::owner::Tag;
 use picocni_core::plugin::Call;
 use picocni_core::result::{AddResult, Interface};
 use picocni_core::session::Session;
-use picocni_core::version::{Command, Version};
+use picocni_core::version::Version;
 
 use super::conf::Conf;
-use crate::{forwarding, interface, masquerade, veth};
+use super::{macspoof, vlan};
+use crate::{forwarding, interface, link, masquerade, veth};
 
 /// Index of the container's interface in the result: bridge, host end, container.
 const CONTAINER: i32 = 2;
@@ -24,21 +25,21 @@ const CONTAINER: i32 = 2;
 pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
     let conf = Conf::read(call)?;
     let bridge = ensure_bridge(&conf, session)?;
-    if call.conf.has_ipam() {
-        session.delegate(call, Command::Add, Some(result))?;
-        if result.ips.is_empty() {
-            return Err(err!(
-                CONFIG,
-                "IPAM plugin returned missing IP config",
-                call.conf.ipam_type(),
-                " gave no address"
-            ));
-        }
-    }
     let tag = call.owner().tag();
-    let request =
-        veth::Request { mtu: conf.mtu, mac: conf.mac, master: Some(bridge.index), hairpin: conf.hairpin, tag: &tag };
+    let request = veth::Request {
+        mtu: conf.mtu,
+        mac: conf.mac,
+        master: Some(bridge.index),
+        hairpin: conf.hairpin,
+        isolated: conf.isolated,
+        tag: &tag,
+    };
+    // Before addresses are asked for: a DHCP client asks by this interface.
     let pair = veth::create(call, session, &request)?;
+    set_up_port(&conf, session, &tag, &pair)?;
+    if call.conf.has_ipam() {
+        link::delegate(call, session, result)?;
+    }
     let container = &pair.container;
     result.interfaces.clear();
     let mtu = |link: &Link| if call.version >= Version::V1_1_0 { link.mtu } else { 0 };
@@ -50,7 +51,12 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
         let dad = if conf.enable_dad { interface::Dad::Enhanced } else { interface::Dad::Off };
         interface::configure(session, container, result, interface::Options { dad, ..Default::default() })?;
         if conf.is_gateway {
-            serve_as_gateway(&conf, &bridge, session, result)?;
+            let vlans = conf.vlans.as_ref().filter(|vlans| vlans.untagged != 0);
+            let own = vlans.map(|vlans| vlan::gateway(session, &bridge, vlans)).transpose()?;
+            serve_as_gateway(&conf, own.as_ref().unwrap_or(&bridge), session, result)?;
+            if let Some(own) = own {
+                result.add_interface(Interface::new(&own.name, own.mac, mtu(&own), ""))?;
+            }
         }
         if conf.ip_masq {
             masquerade::add(call, session, &tag, result)?;
@@ -62,6 +68,21 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
         greet(&bridge, &pair, session, result)?;
     }
     picocni_core::conf::dns(call.text, &mut result.dns)
+}
+
+/// VLANs and guard of the new port, which both need its index.
+fn set_up_port(conf: &Conf, session: &mut Session<'_>, tag: &Tag, pair: &veth::Pair) -> Result<()> {
+    if conf.vlans.is_none() && !conf.guard_source {
+        return Ok(());
+    }
+    let port = session.backend.link(Ns::Host, &pair.host)?;
+    let port = port.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", pair.host))?.index;
+    if let Some(vlans) = &conf.vlans {
+        let mut plan = Plan::new();
+        vlans.plan(port, &mut plan)?;
+        session.apply(&plan)?;
+    }
+    if conf.guard_source { macspoof::add(session, tag, port, pair.container.mac) } else { Ok(()) }
 }
 
 /// The bridge, made if it is missing, with a MAC that its ports never change.
@@ -98,7 +119,13 @@ fn ensure_bridge(conf: &Conf, session: &mut Session<'_>) -> Result<Link> {
 }
 
 fn ensure(conf: &Conf, mac: Mac) -> Change<'static> {
-    Change::EnsureBridge { name: conf.bridge, mac, mtu: conf.mtu, promisc: conf.promisc }
+    Change::EnsureBridge {
+        name: conf.bridge,
+        mac,
+        mtu: conf.mtu,
+        promisc: conf.promisc,
+        vlan_filtering: conf.vlans.is_some(),
+    }
 }
 
 /// Addresses belong to the container's interface; the bridge is their gateway

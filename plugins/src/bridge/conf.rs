@@ -4,12 +4,14 @@ use picocni_core::conf::{COMMON_LEN, IPAM, with_common};
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::fields;
-use picocni_core::json::{Key, Kind, Present, Str};
+use picocni_core::json::{Key, Str};
 use picocni_core::name::{IfName, Mac};
 use picocni_core::plugin::Call;
 
 use crate::interface;
 use crate::mac::{self, MacConf};
+
+use super::vlan::{TRUNK, TRUNK_LIMIT, Vlans};
 
 const MAC_KEYS: &[Key] = &[Key::str("mac")];
 const ARGS_KEYS: &[Key] = &[Key::object("cni", MAC_KEYS)];
@@ -26,7 +28,7 @@ const OWN: [Key; 20] = [
     Key::bool("hairpinMode"),
     Key::bool("promiscMode"),
     Key::int("vlan", i32::MIN as i64, i32::MAX as i64),
-    Key::new("vlanTrunk", Kind::Any),
+    Key::array("vlanTrunk", &TRUNK, &TRUNK_LIMIT),
     Key::bool("preserveDefaultVlan"),
     Key::bool("macspoofchk"),
     Key::bool("enabledad"),
@@ -52,7 +54,7 @@ struct Wire<'a> {
     hairpin_mode: bool,
     promisc_mode: bool,
     vlan: i64,
-    vlan_trunk: Present,
+    preserve_default_vlan: bool,
     enabledad: bool,
     disable_container_interface: bool,
     macspoofchk: bool,
@@ -72,7 +74,7 @@ fields!(Wire<'a> {
     "hairpinMode" => hairpin_mode,
     "promiscMode" => promisc_mode,
     "vlan" => vlan,
-    "vlanTrunk" => vlan_trunk,
+    "preserveDefaultVlan" => preserve_default_vlan,
     "enabledad" => enabledad,
     "disableContainerInterface" => disable_container_interface,
     "macspoofchk" => macspoofchk,
@@ -89,7 +91,7 @@ struct ArgsConf<'a> {
 fields!(ArgsConf<'a> { "cni" => cni });
 
 /// The configuration, checked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Conf {
     pub(super) bridge: IfName,
     pub(super) is_gateway: bool,
@@ -102,13 +104,16 @@ pub(super) struct Conf {
     pub(super) enable_dad: bool,
     pub(super) container_interface: bool,
     pub(super) mac: Option<Mac>,
+    pub(super) isolated: bool,
+    pub(super) guard_source: bool,
+    pub(super) vlans: Option<Vlans>,
 }
 
 impl Conf {
     /// Reads and checks the configuration of a call.
     ///
     /// # Errors
-    /// Code 7 for contradictions, code 2 for keys this release does not serve.
+    /// Code 7 for contradictions and values out of range.
     pub(super) fn read(call: &Call<'_>) -> Result<Self> {
         let wire: Wire<'_> = call.fields()?;
         wire.check(call)?;
@@ -132,6 +137,9 @@ impl Conf {
             enable_dad: wire.enabledad,
             container_interface: !wire.disable_container_interface,
             mac: mac::requested(call, &[wire.runtime_config.mac, wire.args.cni.mac], Str::default())?,
+            isolated: wire.port_isolation,
+            guard_source: wire.macspoofchk,
+            vlans: Vlans::read(call, wire.vlan, wire.preserve_default_vlan)?,
         })
     }
 }
@@ -144,21 +152,8 @@ impl Wire<'_> {
         if self.disable_container_interface && call.conf.has_ipam() {
             return Err(err!(CONFIG, "cannot use IPAM when DisableContainerInterface flag is set"));
         }
-        if self.vlan < 0 || self.vlan > 4094 {
-            return Err(err!(CONFIG, "invalid VLAN ID", self.vlan, " (must be between 0 and 4094)"));
-        }
         if self.ip_masq {
             crate::masquerade::check_backend(self.ip_masq_backend)?;
-        }
-        for (key, used) in [
-            ("vlan", self.vlan != 0),
-            ("vlanTrunk", self.vlan_trunk.0),
-            ("macspoofchk", self.macspoofchk),
-            ("portIsolation", self.port_isolation),
-        ] {
-            if used {
-                return Err(err!(UNSUPPORTED, "unsupported field", "\"", key, "\" is not served by this release"));
-            }
         }
         Ok(())
     }

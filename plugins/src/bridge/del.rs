@@ -7,6 +7,7 @@ use picocni_core::plugin::Call;
 use picocni_core::session::Session;
 use picocni_core::version::Command;
 
+use super::macspoof;
 use crate::{masquerade, veth};
 
 /// The link first, so that nobody else gets an address that is still in use.
@@ -16,7 +17,9 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let mut plan = Plan::new();
     failures.note(veth::plan_deletion(call, session, &mut plan));
     failures.note(session.remove(&plan));
-    failures.note(masquerade::del(session, &call.owner().tag()));
+    let tag = call.owner().tag();
+    failures.note(macspoof::del(session, &tag));
+    failures.note(masquerade::del(session, &tag));
     if call.conf.has_ipam() {
         failures.note(session.delegate(call, Command::Del, None));
     }
@@ -30,6 +33,7 @@ pub(super) fn gc(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     if let Some(valid) = ValidAttachments::read(call.text)? {
         let network = call.conf.name;
         failures.note(veth::gc(session, network, &valid));
+        failures.note(macspoof::gc(session, network, &valid));
         failures.note(masquerade::gc(session, network, &valid));
     }
     if call.conf.has_ipam() {

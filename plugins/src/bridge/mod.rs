@@ -4,8 +4,10 @@ mod add;
 mod check;
 mod conf;
 mod del;
+mod macspoof;
 #[cfg(test)]
 mod tests;
+mod vlan;
 
 use picocni_core::error::Result;
 use picocni_core::json::Key;

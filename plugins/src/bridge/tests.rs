@@ -20,6 +20,8 @@ const PLAIN: &str =
 const FULL: &str = r#"{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br7","isDefaultGateway":true,"ipMasq":true,
     "hairpinMode":true,"mtu":1400,"ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/24"}],[{"subnet":"fd00:1::/64"}]],
     "routes":[{"dst":"192.0.2.0/24"}]}}"#;
+const VLANS: &str = r#"{"cniVersion":"1.1.0","name":"net","type":"bridge","isDefaultGateway":true,"vlan":7,"vlanTrunk":[{"id":9},
+    {"minID":100,"maxID":200}],"macspoofchk":true,"portIsolation":true,"ipam":{"type":"host-local","subnet":"10.1.0.0/24"}}"#;
 const LAYER_2: &str = r#"{"cniVersion":"1.1.0","name":"net","type":"bridge"}"#;
 const NETNS: &str = "/run/netns/a";
 
@@ -32,6 +34,20 @@ fn every_operation_of_add_fails_once_and_nothing_is_left() {
     let count = |conf, observations| prove(&build, &[], step(&Bridge, "ADD", "c1", NETNS, conf), observations);
     assert_eq!((count(PLAIN, false), count(FULL, false), count(LAYER_2, false)), (10, 26, 5));
     assert!(count(FULL, true) >= 35);
+}
+
+#[test]
+fn vlans_isolation_and_guard_are_undone_too() {
+    let add = step(&Bridge, "ADD", "c1", NETNS, VLANS);
+    assert!(prove(&build, &[], add, false) >= 18);
+    assert!(prove(&build, &[], add, true) >= 20);
+    assert!(prove(&build, &[add], step(&Bridge, "DEL", "c1", NETNS, VLANS), false) >= 4);
+    assert!(prove(&build, &[add], step(&Bridge, "DEL", "c1", "", VLANS), false) >= 4);
+    let gc = VLANS.replacen('{', r#"{"cni.dev/valid-attachments":[],"#, 1);
+    assert!(prove(&build, &[add], step(&Bridge, "GC", "", "", &gc), false) >= 4);
+    let mut sim = host();
+    let result = call(&mut sim, &step(&Bridge, "ADD", "c1", NETNS, VLANS)).unwrap();
+    assert!(result.contains(r#""name":"cni0.7"}"#), "the host's end on the VLAN comes fourth: {result}");
 }
 
 #[test]
@@ -62,7 +78,7 @@ fn add_check_del() {
     assert!(result.contains(r#""address":"fd00:1::2/64""#), "{result}");
     assert!(result.contains(r#"{"dst":"0.0.0.0/0","gw":"10.1.0.1"}"#), "{result}");
     let again = call(&mut sim, &step(&Bridge, "ADD", "c1", NETNS, FULL)).unwrap_err();
-    assert!(again.contains("duplicate allocation is not allowed"), "{again}");
+    assert!(again.contains("container interface exists already"), "{again}");
     let with_prev = FULL.replacen('{', &format!(r#"{{"prevResult":{result},"#), 1);
     call(&mut sim, &step(&Bridge, "CHECK", "c1", NETNS, &with_prev)).unwrap();
     let other = with_prev.replace("10.1.0.2/24", "10.1.0.9/24");
@@ -103,8 +119,14 @@ fn refusals() {
         (r#""hairpinMode":true,"promiscMode":true"#, "cannot set hairpin mode and promiscuous mode at the same time"),
         (r#""disableContainerInterface":true"#, "cannot use IPAM when DisableContainerInterface flag is set"),
         (r#""vlan":4095"#, "invalid VLAN ID"),
-        (r#""vlan":7"#, "unsupported field"),
-        (r#""vlanTrunk":[]"#, "unsupported field"),
+        (r#""vlan":-1"#, "invalid VLAN ID"),
+        (r#""vlanTrunk":[{"minID":0,"maxID":7}]"#, "incorrect trunk minID parameter"),
+        (r#""vlanTrunk":[{"minID":1,"maxID":4095}]"#, "incorrect trunk maxID parameter"),
+        (r#""vlanTrunk":[{"minID":8,"maxID":7}]"#, "minID is greater than maxID in trunk parameter"),
+        (r#""vlanTrunk":[{"maxID":7}]"#, "minID and maxID should be configured simultaneously, minID is missing"),
+        (r#""vlanTrunk":[{"minID":7}]"#, "minID and maxID should be configured simultaneously, maxID is missing"),
+        (r#""vlanTrunk":[{"id":4095}]"#, "incorrect trunk id parameter"),
+        (r#""bridge":"abcdefghijkl","isGateway":true,"vlan":4094"#, "gateway interface is too long"),
         (r#""mtu":-1"#, "invalid mtu"),
         (r#""ipMasq":true,"ipMasqBackend":"x""#, "unknown ipmasq backend"),
         (r#""runtimeConfig":{"mac":"nonsense"}"#, "invalid MAC address"),
@@ -121,7 +143,14 @@ fn another_gateway_on_the_bridge_is_a_conflict_unless_forced() {
     use picocni_core::backend::Backend;
     let mut sim = host();
     let name = IfName::of("cni0");
-    sim.arrange(&[Change::EnsureBridge { name, mac: Mac([2, 0, 0, 0, 0, 9]), mtu: 0, promisc: false }]).unwrap();
+    sim.arrange(&[Change::EnsureBridge {
+        name,
+        mac: Mac([2, 0, 0, 0, 0, 9]),
+        mtu: 0,
+        promisc: false,
+        vlan_filtering: false,
+    }])
+    .unwrap();
     let index = sim.link(Ns::Host, &name).unwrap().unwrap().index;
     let old = picocni_core::net::Cidr::parse("10.9.0.1/24").unwrap();
     sim.arrange(&[Change::EnsureAddress { index, cidr: old }]).unwrap();

@@ -30,8 +30,14 @@ fn build(sim: &mut SimBackend) {
     sim.add_sandbox(NETNS).unwrap();
     for (name, last) in [("br0", 1), ("eth0", 2)] {
         let name = IfName::of(name);
-        sim.arrange(&[Change::EnsureBridge { name, mac: Mac([2, 0, 0, 0, 9, last]), mtu: 1400, promisc: false }])
-            .unwrap();
+        sim.arrange(&[Change::EnsureBridge {
+            name,
+            mac: Mac([2, 0, 0, 0, 9, last]),
+            mtu: 1400,
+            promisc: false,
+            vlan_filtering: false,
+        }])
+        .unwrap();
     }
     let index = sim.link(Ns::Host, &IfName::of("br0")).unwrap().unwrap().index;
     sim.arrange(&[

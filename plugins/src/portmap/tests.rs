@@ -44,7 +44,14 @@ pub(super) const REGISTRY: &[&dyn Plugin] = &[&Portmap];
 /// A host whose bridge leads to every container: 10.88.0.0/16 and fd00:88::/64.
 pub(super) fn arrange(sim: &mut SimBackend) {
     let name = IfName::of("cni0");
-    sim.arrange(&[Change::EnsureBridge { name, mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 0, promisc: false }]).unwrap();
+    sim.arrange(&[Change::EnsureBridge {
+        name,
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        mtu: 0,
+        promisc: false,
+        vlan_filtering: false,
+    }])
+    .unwrap();
     let index = sim.link(Ns::Host, &name).unwrap().unwrap().index;
     for (gateway, net) in [("10.88.0.1/16", "10.88.0.0/16"), ("fd00:88::1/64", "fd00:88::/64")] {
         let route = Route::to(Cidr::parse(net).unwrap());

@@ -17,13 +17,14 @@ use picocni_tests::runner::Runner;
 use picocni_tests::{packages, panics, paths, peer};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
-const BLACK_BOX: [&str; 13] = [
+const BLACK_BOX: [&str; 14] = [
     "protocol",
     "bad_input",
     "versions",
     "loopback",
     "bridge",
     "bridge_options",
+    "bridge_vlan",
     "host_local",
     "tuning",
     "portmap",

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -169,4 +171,21 @@ pub fn can_make(kind: InfoKind) -> bool {
         }
         Err(error) => error.raw_os_error() != Some(libc::EOPNOTSUPP),
     }
+}
+
+/// Makes a bridge that filters by VLAN; false where the kernel's bridges do not.
+pub fn vlan_bridge(name: &str) -> bool {
+    let data = InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]);
+    let mut link = named(name);
+    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(data)]));
+    socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(link)).is_ok()
+}
+
+/// Gives a link another MAC, `02:00:00:00:00:01` style.
+///
+/// # Panics
+/// When it is none.
+pub fn mac(name: &str, mac: &str) {
+    let bytes = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).expect("a MAC")).collect();
+    set(name, LinkAttribute::Address(bytes));
 }

@@ -211,7 +211,8 @@ fn detection_of_duplicates_is_awaited() {
 fn a_port_forwards_once_both_ends_and_the_bridge_are_up() {
     let mut sim = host();
     let name = IfName::of("br0");
-    sim.arrange(&[Change::EnsureBridge { name, mac: Mac([2; 6]), mtu: 0, promisc: false }]).unwrap();
+    sim.arrange(&[Change::EnsureBridge { name, mac: Mac([2; 6]), mtu: 0, promisc: false, vlan_filtering: false }])
+        .unwrap();
     let bridge = index(&mut sim, Ns::Host, "br0");
     let Change::CreateVeth { host, host_mac, peer, peer_mac, mtu, .. } = veth() else { panic!("a veth") };
     sim.arrange(&[

@@ -44,7 +44,13 @@ impl Pair {
     fn links(&self, session: &mut Session<'_>) -> Result<()> {
         let mut plan = Plan::new();
         plan.change(Change::EnsureSysctl { key: "net/ipv4/ip_forward", value: "1", on_failure: OnFailure::Fail })?;
-        plan.change(Change::EnsureBridge { name: IfName::of("br0"), mac: Mac([2; 6]), mtu: 0, promisc: false })?;
+        plan.change(Change::EnsureBridge {
+            name: IfName::of("br0"),
+            mac: Mac([2; 6]),
+            mtu: 0,
+            promisc: false,
+            vlan_filtering: false,
+        })?;
         plan.change(Change::ReserveLease {
             dir: DIR,
             ip: ip("10.0.0.2"),

@@ -14,7 +14,13 @@ fn value(sim: &mut SimBackend, ns: Ns, key: &str) -> Option<std::string::String>
 fn ensured_things_have_no_inverse_and_are_shared() {
     let mut sim = host();
     let (before, before_unshared) = (state(&sim), unshared(&sim));
-    let bridge = Change::EnsureBridge { name: IfName::of("br0"), mac: Mac([2; 6]), mtu: 1450, promisc: true };
+    let bridge = Change::EnsureBridge {
+        name: IfName::of("br0"),
+        mac: Mac([2; 6]),
+        mtu: 1450,
+        promisc: true,
+        vlan_filtering: false,
+    };
     assert_eq!(reports(&mut *sim, &[bridge]), [Ok(false)]);
     let index = index(&mut sim, Ns::Host, "br0");
     let rest = [
@@ -41,11 +47,18 @@ fn ensured_things_have_no_inverse_and_are_shared() {
 #[test]
 fn an_existing_bridge_keeps_its_mac_and_a_stranger_is_refused() {
     let mut sim = host();
-    let bridge = |mac| Change::EnsureBridge { name: IfName::of("br0"), mac, mtu: 0, promisc: false };
+    let bridge =
+        |mac| Change::EnsureBridge { name: IfName::of("br0"), mac, mtu: 0, promisc: false, vlan_filtering: false };
     sim.arrange(&[bridge(Mac([2; 6])), bridge(Mac([4; 6]))]).unwrap();
     assert_eq!(link(&mut sim, Ns::Host, "br0").unwrap().mac, Mac([2; 6]));
     sim.add_link(Ns::Host, "ens3", LinkKind::Other, Mac([2; 6])).unwrap();
-    let other = Change::EnsureBridge { name: IfName::of("ens3"), mac: Mac([2; 6]), mtu: 0, promisc: false };
+    let other = Change::EnsureBridge {
+        name: IfName::of("ens3"),
+        mac: Mac([2; 6]),
+        mtu: 0,
+        promisc: false,
+        vlan_filtering: false,
+    };
     assert_eq!(sim.arrange(&[other]).unwrap_err().code().0, 103);
 }
 

@@ -2,4 +2,5 @@
 //!
 //! Pure data and codecs; sending it is the transport's work.
 
+pub mod guard;
 pub mod layout;

@@ -52,6 +52,8 @@ pub enum DataType {
     Ipv4 = 7,
     /// `ipv6_addr`: 16 bytes.
     Ipv6 = 8,
+    /// `ether_addr`: 6 bytes, 8 in a concatenation.
+    Ether = 9,
     /// `inet_proto`: one byte, 4 in a concatenation.
     Proto = 12,
     /// `inet_service`: a port in network order, 2 bytes, 4 in a concatenation.
