@@ -18,6 +18,7 @@
 //! | [`process`] | posix_spawn with times, memory and system calls |
 //! | [`runner`] | the stages of `tests/run` |
 //! | [`budgets`] | the figures of `budgets.toml` |
+//! | [`vm`] | the tests once more, in a virtual machine with a stock kernel |
 //! | [`skip`] | tests that cannot run here say why and are counted |
 
 pub mod attachment;
@@ -36,6 +37,7 @@ pub mod sandbox;
 pub mod skip;
 pub mod tool;
 pub mod traffic;
+pub mod vm;
 
 pub use attachment::Pod;
 pub use plugin::{Call, Outcome};

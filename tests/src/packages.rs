@@ -1,4 +1,5 @@
-//! Debian packages the full run needs: the Go reference plugins from sid, `nft` and `iptables` from bookworm. They are
+//! Debian packages the full run needs, in two sets: for the host's tests the Go reference plugins from sid, `nft` and
+//! `iptables` from bookworm; for the virtual machine an emulator, a kernel and a busybox from bookworm. They are
 //! downloaded with an apt configuration of their own and unpacked below the target directory; nothing is installed.
 
 use std::fs;
@@ -8,6 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::paths;
+
+/// Packages that are fetched together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// What the tests on the host use.
+    Host,
+    /// What the virtual machine is made of; see [`crate::vm`].
+    Machine,
+}
 
 /// What is fetched, by suite. The plugins of sid need GLIBC_2.34, which bookworm has, so they run as they are.
 const WANTED: [(&str, &[&str]); 2] = [
@@ -41,12 +51,27 @@ const WANTED: [(&str, &[&str]); 2] = [
     ),
 ];
 
+/// The emulator, and the programs of the guest, with what they link to: apt works that out for a system that has nothing
+/// installed, so that the set depends neither on the host's packages nor on its libc.
+const PROGRAMS: [&str; 5] = ["qemu-system-x86", "busybox-static", "dash", "coreutils", "grep"];
+
+/// What apt would install with the emulator for the sake of maintainer scripts or language names. Files of the first four
+/// belong to groups that a user namespace of one user does not have.
+const NOT_LINKED: [&str; 7] =
+    ["passwd", "adduser", "libpam-modules", "libpam-modules-bin", "debconf", "libsemanage-common", "iso-codes"];
+
+/// Names the current kernel. Of what apt would install beside it only the kernel is wanted.
+const KERNEL: &str = "linux-image-cloud-amd64";
+
+/// The suite the machine's packages come from.
+const MACHINE_SUITE: &str = "bookworm";
+
 const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Whether all packages are unpacked.
-pub fn are_here() -> bool {
-    fs::read_to_string(stamp()).is_ok_and(|text| text == wanted_text())
+/// Whether all packages of a set are unpacked.
+pub fn are_here(set: Set) -> bool {
+    fs::read_to_string(set.stamp()).is_ok_and(|text| text == set.wanted_text())
 }
 
 /// The version of a fetched package, from the name of its file.
@@ -58,39 +83,59 @@ pub fn version(suite: &str, package: &str) -> Option<String> {
     versions.next()
 }
 
-/// Downloads and unpacks what is missing. Quick if nothing is.
+/// Downloads and unpacks what is missing of these sets. Quick if nothing is.
 ///
 /// # Errors
 /// When apt or dpkg-deb fail; the text says which and what they printed.
-pub fn fetch() -> Result<(), String> {
-    if are_here() {
+pub fn fetch(sets: &[Set]) -> Result<(), String> {
+    let missing: Vec<Set> = sets.iter().copied().filter(|set| !are_here(*set)).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     let apt = Apt::set_up().map_err(|e| format!("private apt configuration: {e}"))?;
     apt.run(&["update"], &apt.home)?;
-    for (suite, names) in WANTED {
-        let debs = apt.home.join("debs").join(suite);
-        let root = paths::packages(suite);
-        for dir in [&debs, &root] {
-            let _ = fs::remove_dir_all(dir);
-            fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    for set in missing {
+        match set {
+            Set::Host => fetch_host(&apt)?,
+            Set::Machine => fetch_machine(&apt)?,
         }
-        let wanted: Vec<String> = names.iter().map(|name| format!("{name}/{suite}")).collect();
-        let mut arguments = vec!["download"];
-        arguments.extend(wanted.iter().map(String::as_str));
-        apt.run(&arguments, &debs)?;
-        unpack(&debs, &root)?;
+        let stamp = set.stamp();
+        fs::write(&stamp, set.wanted_text()).map_err(|e| format!("{}: {e}", stamp.display()))?;
     }
-    default_iptables().map_err(|e| format!("iptables names: {e}"))?;
-    fs::write(stamp(), wanted_text()).map_err(|e| format!("{}: {e}", stamp().display()))
+    Ok(())
 }
 
-fn stamp() -> PathBuf {
-    paths::target().join("packages/unpacked")
+impl Set {
+    /// The file that says what has been unpacked.
+    fn stamp(self) -> PathBuf {
+        match self {
+            Self::Host => paths::target().join("packages/unpacked"),
+            Self::Machine => paths::packages_stamp(),
+        }
+    }
+
+    fn wanted_text(self) -> String {
+        match self {
+            Self::Host => WANTED.iter().map(|(suite, names)| format!("{suite}: {}\n", names.join(" "))).collect(),
+            Self::Machine => format!("{MACHINE_SUITE}: {} {KERNEL}\n", PROGRAMS.join(" ")),
+        }
+    }
 }
 
-fn wanted_text() -> String {
-    WANTED.iter().map(|(suite, names)| format!("{suite}: {}\n", names.join(" "))).collect()
+fn fetch_host(apt: &Apt) -> Result<(), String> {
+    for (suite, names) in WANTED {
+        let wanted: Vec<String> = names.iter().map(|name| format!("{name}/{suite}")).collect();
+        apt.download(suite, &wanted)?;
+    }
+    default_iptables().map_err(|e| format!("iptables names: {e}"))
+}
+
+fn fetch_machine(apt: &Apt) -> Result<(), String> {
+    let mut wanted = apt.closure(&PROGRAMS)?;
+    wanted.retain(|package| !NOT_LINKED.iter().any(|name| package.split('=').next() == Some(name)));
+    let kernel = apt.closure(&[KERNEL])?.into_iter().find(|package| package.starts_with("linux-image-6"));
+    wanted.push(kernel.ok_or_else(|| format!("{KERNEL} names no kernel"))?);
+    apt.download(paths::MACHINE, &wanted)
 }
 
 fn unpack(debs: &Path, root: &Path) -> Result<(), String> {
@@ -141,17 +186,44 @@ impl Apt {
         Ok(Self { home })
     }
 
-    fn run(&self, arguments: &[&str], directory: &Path) -> Result<(), String> {
+    /// Downloads packages, named as apt-get takes them, and unpacks them as the file system root `root`, in place of
+    /// what is there.
+    fn download(&self, root: &str, wanted: &[String]) -> Result<(), String> {
+        let debs = self.home.join("debs").join(root);
+        let root = paths::packages(root);
+        for dir in [&debs, &root] {
+            let _ = fs::remove_dir_all(dir);
+            fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        }
+        let mut arguments = vec!["download"];
+        arguments.extend(wanted.iter().map(String::as_str));
+        self.run(&arguments, &debs)?;
+        unpack(&debs, &root)
+    }
+
+    /// `NAME=VERSION` of these packages and all that they depend on, as for a system with nothing installed.
+    fn closure(&self, names: &[&str]) -> Result<Vec<String>, String> {
+        let mut arguments = vec!["--simulate", "--no-install-recommends", "-t", MACHINE_SUITE, "install"];
+        arguments.extend(names);
+        let planned = self.run(&arguments, &self.home)?;
+        // `Inst NAME (VERSION SUITE [ARCHITECTURE])`
+        let installed = planned.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_once(" ("));
+        Ok(installed.filter_map(|(name, rest)| Some(format!("{name}={}", rest.split(' ').next()?))).collect())
+    }
+
+    fn run(&self, arguments: &[&str], directory: &Path) -> Result<String, String> {
         let mut command = Command::new("apt-get");
         run(command.arg("-q").args(arguments).current_dir(directory).env("APT_CONFIG", self.home.join("etc/apt.conf")))
     }
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+/// Runs a command and hands back what it printed.
+fn run(command: &mut Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
-        return Ok(());
+        return Ok(printed);
     }
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said = format!("{printed}{}", String::from_utf8_lossy(&output.stderr));
     Err(format!("{command:?} failed:\n{said}"))
 }

@@ -29,7 +29,15 @@ pub fn unstripped_binary() -> PathBuf {
     target_of("unstripped").join("release/picocni")
 }
 
-/// Where Debian packages are unpacked: one directory per suite, each a file system root.
+/// The name among [`packages`] of what the virtual machine is made of.
+pub const MACHINE: &str = "machine";
+
+/// Where Debian packages are unpacked: one directory per suite, and [`MACHINE`], each a file system root.
 pub fn packages(suite: &str) -> PathBuf {
     target().join("packages").join(suite)
+}
+
+/// Says which packages of the machine are unpacked.
+pub fn packages_stamp() -> PathBuf {
+    target().join("packages/unpacked-machine")
 }

@@ -109,7 +109,7 @@ impl Runner {
     }
 
     /// Counts a line if a test runner closes with it, and shows it unless it only says that one test passed.
-    fn note(&mut self, line: &str) {
+    pub fn note(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             let count = |what: &str| {
                 let before = counts.split(what).next().unwrap_or_default();
@@ -132,6 +132,13 @@ impl Runner {
     pub fn skip(&mut self, count: usize, reason: &str) {
         println!("skipped {count} tests: {reason}");
         self.skipped += count;
+    }
+
+    /// Counts a test that its runner counted as passed, but that returned early elsewhere: `TEST: REASON`.
+    pub fn skip_early(&mut self, line: &str) {
+        let file = fs::OpenOptions::new().append(true).create(true).open(&self.skips);
+        let written = file.and_then(|mut file| writeln!(file, "{line}"));
+        written.unwrap_or_else(|e| panic!("{}: {e}", self.skips.display()));
     }
 
     /// Whether no stage has failed so far.

@@ -1,11 +1,12 @@
 //! The test entry point behind `tests/run` and `.ci/run`.
 //!
 //! ```text
-//! tests/run            everything: unit, end to end, the same tests on the Go plugins, fuzz replay
+//! tests/run            everything: unit, end to end, the same tests on the Go plugins and in a virtual machine, fuzz replay
 //! tests/run quick      the inner loop: sizes, unit, example and end-to-end tests, no packages
 //! tests/run long       all of it, and longer fuzzing
 //! tests/run ci         all of it, and format, clippy, documents
 //! tests/run bench      the benchmark; `bench --check` holds it to the budgets
+//! tests/run vm         the end-to-end tests in a virtual machine; `vm --test bridge`, `vm FILTER` run some of them
 //! --offline            uses no network; what needs it is counted as skipped
 //! ```
 
@@ -13,8 +14,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::{Command, ExitCode};
 
+use picocni_tests::packages::Set;
 use picocni_tests::runner::Runner;
-use picocni_tests::{packages, panics, paths, peer};
+use picocni_tests::{packages, panics, paths, peer, vm};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
 const BLACK_BOX: [&str; 14] = [
@@ -52,8 +54,9 @@ fn main() -> ExitCode {
         Some("ci") => Mode::Ci,
         Some("long") => Mode::Long,
         Some("bench") => return bench(&words[1..], offline),
+        Some("vm") => return machine(&words[1..], offline),
         Some(other) => {
-            eprintln!("tests/run: {other}? Known: quick, long, ci, bench, --offline; nothing for everything");
+            eprintln!("tests/run: {other}? Known: quick, long, ci, bench, vm, --offline; nothing for everything");
             return ExitCode::from(2);
         }
     };
@@ -74,7 +77,7 @@ fn main() -> ExitCode {
         tests(run, &["--no-run", "--quiet"], &[("CARGO_TARGET_DIR", target.as_os_str())])
     });
     if mode > Mode::Quick {
-        run.stage("packages", fetch);
+        run.stage("packages", |run| fetch(run, &[Set::Host, Set::Machine]));
     }
     run.stage("end-to-end", |run| {
         let all = ["--no-fail-fast", "--quiet"];
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
     }
     if mode > Mode::Quick {
         run.stage("peer", on_go_plugins);
+        run.stage("vm", |run| vm::run(run, &vm::Selection::default()));
         run.stage("fuzz-replay", |run| {
             let target = paths::target_of("fuzz");
             run.command(
@@ -188,12 +192,12 @@ fn tests(run: &mut Runner, words: &[&str], env: &[(&str, &OsStr)]) -> Result<(),
     run.command(&paths::root().join("tests"), &command, &all)
 }
 
-fn fetch(run: &mut Runner) -> Result<(), String> {
-    if run.offline() && !packages::are_here() {
+fn fetch(run: &mut Runner, sets: &[Set]) -> Result<(), String> {
+    if run.offline() && !sets.iter().all(|set| packages::are_here(*set)) {
         println!("offline: Debian packages are not fetched");
         return Ok(());
     }
-    packages::fetch()
+    packages::fetch(sets)
 }
 
 /// The black-box tests on the Go plugins: this is what shows that they ask for what clients rely on.
@@ -270,7 +274,7 @@ fn fuzz(run: &mut Runner, seconds: u32) -> Result<(), String> {
 fn bench(words: &[String], offline: bool) -> ExitCode {
     let mut run = Runner::new(offline);
     run.stage("sizes", sizes);
-    run.stage("packages", fetch);
+    run.stage("packages", |run| fetch(run, &[Set::Host]));
     run.stage("bench", |run| {
         let own = format!("--target-dir={}", paths::target_of("tests").display());
         let mut command = vec!["cargo", "run", "--release", "--quiet", &own, "--bin", "bench", "--"];
@@ -281,4 +285,22 @@ fn bench(words: &[String], offline: bool) -> ExitCode {
     });
     // The table is the result; there are no tests to sum up.
     if run.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The guest alone. `--test FILE` names test files, all other words go to the test programs.
+fn machine(words: &[String], offline: bool) -> ExitCode {
+    let mut selection = vm::Selection::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--test" => selection.files.extend(words.next().cloned()),
+            _ => selection.arguments.push(word.clone()),
+        }
+    }
+    let mut run = Runner::new(offline);
+    run.stage("sizes", sizes);
+    run.stage("build", |run| vm::programs::build(run.offline(), &selection.files).map(drop));
+    run.stage("packages", |run| fetch(run, &[Set::Host, Set::Machine]));
+    run.stage("vm", |run| vm::run(run, &selection));
+    if run.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
