@@ -1,5 +1,6 @@
 //! Changes a test makes to the calling thread's network namespace before the plugin runs.
 
+use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -21,10 +22,17 @@ fn named(name: &str) -> LinkMessage {
 }
 
 fn create(name: &str, info: Vec<LinkInfo>) {
+    try_create(name, None, info).unwrap_or_else(|e| panic!("link {name}: {e}"));
+}
+
+/// Makes a link, on another one if it is of such a type.
+pub(super) fn try_create(name: &str, lower: Option<&str>, info: Vec<LinkInfo>) -> io::Result<()> {
     let mut link = named(name);
+    if let Some(lower) = lower {
+        link.attributes.push(LinkAttribute::Link(Snapshot::here().link(lower).index));
+    }
     link.attributes.push(LinkAttribute::LinkInfo(info));
     socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(link))
-        .unwrap_or_else(|e| panic!("link {name}: {e}"));
 }
 
 /// Makes a bridge.

@@ -2,11 +2,13 @@
 //! and netlink-packet-route. None of picocni's own codecs is used, so none is checked only by itself.
 
 pub mod edit;
+mod link_type;
 mod read;
 mod socket;
 
 use std::net::IpAddr;
 
+pub use link_type::LinkType;
 pub use read::{Address, Link, Neighbour, Qdisc, Route, Rule};
 
 /// What a network namespace holds.

@@ -34,7 +34,7 @@ const CONFLIST: &str = r#"{
       "ipam": { "type": "host-local",
                 "ranges": [ [ { "subnet": "10.22.0.0/24" } ], [ { "subnet": "fd22::/64" } ] ],
                 "routes": [ { "dst": "0.0.0.0/0" }, { "dst": "::/0" } ] } },
-    { "type": "tuning", "sysctl": { "net.core.somaxconn": "512" } },
+    { "type": "tuning", "sysctl": { "net.ipv4.ip_unprivileged_port_start": "80" } },
     { "type": "portmap", "capabilities": { "portMappings": true } }
   ]
 }
