@@ -25,16 +25,3 @@ macro_rules! skip {
         return;
     }};
 }
-
-/// Skips the test where the kernel has no links of a kind; in the VM, which has them all, that is a failure.
-#[macro_export]
-macro_rules! needs_link {
-    ($kind:expr) => {{
-        let kind = $kind;
-        let has = $crate::sandbox::run(|_| $crate::kernel::edit::can_make(kind.clone()));
-        if !has {
-            assert!(std::env::var_os("VMTEST").is_none(), "the VM's kernel has no {kind:?}");
-            $crate::skip!("this kernel has no links of kind {kind:?}; tested in the VM");
-        }
-    }};
-}

@@ -4,12 +4,12 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-use netlink_packet_route::link::{InfoKind, LinkAttribute};
-use picocni_tests::kernel::{self, Snapshot, edit};
+use netlink_packet_route::link::LinkAttribute;
+use picocni_tests::kernel::{self, LinkType, Snapshot, edit};
 use picocni_tests::netns::Netns;
 use picocni_tests::sandbox::{self, Sandbox};
 use picocni_tests::traffic::{Protocol, Server, who};
-use picocni_tests::{Pod, needs_link};
+use picocni_tests::{Pod, needs};
 use serde_json::{Value, json};
 
 /// The network that the host's link `up0` leads to, with one machine on it: 10.9.0.1 and 2001:db8:9::1.
@@ -94,7 +94,7 @@ fn is_reached(machine: &Netns, pod: &Pod<'_>, result: &Value) {
 
 #[test]
 fn macvlan_in_every_mode() {
-    needs_link!(InfoKind::MacVlan);
+    needs!(Macvlan);
     sandbox::run(|host| {
         let machine = network(host);
         for mode in ["", "bridge", "private", "vepa", "passthru"] {
@@ -112,7 +112,7 @@ fn macvlan_in_every_mode() {
 
 #[test]
 fn macvlan_on_the_default_route_with_a_mac_that_is_asked_for() {
-    needs_link!(InfoKind::MacVlan);
+    needs!(Macvlan);
     sandbox::run(|host| {
         let _machine = network(host);
         let mut conf = conf("macvlan", json!({"runtimeConfig": {"mac": "02:00:00:00:00:77"}}));
@@ -133,7 +133,7 @@ fn macvlan_on_the_default_route_with_a_mac_that_is_asked_for() {
 
 #[test]
 fn ipvlan_in_every_mode() {
-    needs_link!(InfoKind::IpVlan);
+    needs!(Ipvlan);
     sandbox::run(|host| {
         let machine = network(host);
         for mode in ["", "l2", "l3", "l3s"] {
@@ -157,7 +157,7 @@ fn ipvlan_in_every_mode() {
 /// As a chained plugin without `ipam`: the link of prevResult is its master, and its addresses are used.
 #[test]
 fn ipvlan_behind_another_plugin() {
-    needs_link!(InfoKind::IpVlan);
+    needs!(Ipvlan);
     sandbox::run(|host| {
         let _machine = network(host);
         let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "ipvlan", "prevResult": {
@@ -174,7 +174,7 @@ fn ipvlan_behind_another_plugin() {
 
 #[test]
 fn vlan_has_its_id_and_mtu() {
-    needs_link!(InfoKind::Vlan);
+    needs!(Vlan);
     sandbox::run(|host| {
         let _machine = network(host);
         for (extra, mtu) in
@@ -185,19 +185,19 @@ fn vlan_has_its_id_and_mtu() {
                 assert_eq!((eth0.kind.as_str(), eth0.mtu), ("vlan", mtu));
             });
         }
-        for (extra, phrase) in [
-            (json!({"mtu": 1501}), "invalid MTU"),
-            (json!({"mtu": -1}), "invalid MTU"),
-            (json!({"vlanId": 4095}), "invalid VLAN ID"),
+        for (name, extra, phrase) in [
+            ("large", json!({"mtu": 1501}), "invalid MTU"),
+            ("negative", json!({"mtu": -1}), "invalid MTU"),
+            ("id", json!({"vlanId": 4095}), "invalid VLAN ID"),
         ] {
-            Pod::new(host, phrase).add(&conf("vlan", extra)).expect_phrases(&[phrase]);
+            Pod::new(host, name).add(&conf("vlan", extra)).expect_phrases(&[phrase]);
         }
     });
 }
 
 #[test]
 fn a_master_inside_the_sandbox() {
-    needs_link!(InfoKind::MacVlan);
+    needs!(Macvlan);
     sandbox::run(|host| {
         let pod = Pod::new(host, "pod");
         pod.netns().run(|| {
@@ -207,8 +207,8 @@ fn a_master_inside_the_sandbox() {
         });
         for kind in ["macvlan", "ipvlan", "vlan"] {
             let present = match kind {
-                "ipvlan" => edit::can_make(InfoKind::IpVlan),
-                "vlan" => edit::can_make(InfoKind::Vlan),
+                "ipvlan" => LinkType::Ipvlan.try_out().is_ok(),
+                "vlan" => LinkType::Vlan.try_out().is_ok(),
                 _ => true,
             };
             if !present {
@@ -225,7 +225,7 @@ fn a_master_inside_the_sandbox() {
 
 #[test]
 fn dummy_is_up_and_has_its_addresses() {
-    needs_link!(InfoKind::Dummy);
+    needs!(Dummy);
     sandbox::run(|host| {
         life(host, &conf("dummy", json!({})), |pod, _| assert_eq!(pod.inside().link("eth0").kind, "dummy"));
         let mut without = conf("dummy", json!({}));

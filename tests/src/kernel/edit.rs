@@ -5,9 +5,7 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -161,32 +159,6 @@ pub fn delete_default_route() {
 
 fn family(ip: IpAddr) -> AddressFamily {
     if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
-}
-
-/// Whether this kernel makes links of a kind: one is made, and deleted again.
-///
-/// # Panics
-/// When it cannot be deleted.
-pub fn can_make(kind: InfoKind) -> bool {
-    let mut link = named("probe0");
-    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
-    let refused = socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(link));
-    // An unknown kind is EOPNOTSUPP; one that needs a parent says EINVAL.
-    match refused {
-        Ok(()) => {
-            delete("probe0");
-            true
-        }
-        Err(error) => error.raw_os_error() != Some(libc::EOPNOTSUPP),
-    }
-}
-
-/// Makes a bridge that filters by VLAN; false where the kernel's bridges do not.
-pub fn vlan_bridge(name: &str) -> bool {
-    let data = InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]);
-    let mut link = named(name);
-    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(data)]));
-    socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(link)).is_ok()
 }
 
 /// Gives a link another MAC, `02:00:00:00:00:01` style.
