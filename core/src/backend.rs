@@ -146,11 +146,12 @@ pub trait Backend {
     /// target is success.
     fn remove(&mut self, removals: &[Removal<'_>], report: &mut Removed<'_>);
 
-    /// The tag that holds a claimed port, if it is claimed.
+    /// The text of the symbolic link `dir/key`, if there is one: who holds a
+    /// claimed port, what drives a device.
     ///
     /// # Errors
     /// Code 5.
-    fn claim_holder(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool>;
+    fn read_link(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool>;
 
     /// Whether the packet filter publishes `port` for `tag`.
     ///

@@ -44,6 +44,16 @@ enum Inverse {
         index: IfIndex,
         route: Route,
     },
+    ReturnLink {
+        ns: Ns,
+        name: IfName,
+        to: IfName,
+        up: bool,
+    },
+    RestoreAddress {
+        name: IfName,
+        cidr: Cidr,
+    },
     UnguardSource {
         port: IfIndex,
         mac: Mac,
@@ -101,6 +111,8 @@ impl Inverse {
             }
             Removal::DeleteAddress { ns, index, cidr } => Inverse::DeleteAddress { ns, index, cidr },
             Removal::DeleteRoute { ns, index, route } => Inverse::DeleteRoute { ns, index, route },
+            Removal::ReturnLink { ns, name, to, up } => Inverse::ReturnLink { ns, name, to, up },
+            Removal::RestoreAddress { name, cidr } => Inverse::RestoreAddress { name, cidr },
             Removal::UnguardSource { port, mac } => Inverse::UnguardSource { port, mac },
             Removal::ReleaseLease { dir, ip } => Inverse::ReleaseLease { dir: fits(&[&dir])?, ip },
             Removal::RemoveFile { path } => Inverse::RemoveFile { path: fits(&[&path])? },
@@ -122,6 +134,8 @@ impl Inverse {
                 Removal::DeleteAddress { ns: *ns, index: *index, cidr: *cidr }
             }
             Inverse::DeleteRoute { ns, index, route } => Removal::DeleteRoute { ns: *ns, index: *index, route: *route },
+            Inverse::ReturnLink { ns, name, to, up } => Removal::ReturnLink { ns: *ns, name: *name, to: *to, up: *up },
+            Inverse::RestoreAddress { name, cidr } => Removal::RestoreAddress { name: *name, cidr: *cidr },
             Inverse::UnguardSource { port, mac } => Removal::UnguardSource { port: *port, mac: *mac },
             Inverse::ReleaseLease { dir, ip } => Removal::ReleaseLease { dir, ip: *ip },
             Inverse::RemoveFile { path } => Removal::RemoveFile { path },

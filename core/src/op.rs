@@ -219,6 +219,29 @@ pub enum Change<'a> {
         /// Owner's tag.
         tag: &'a str,
     },
+    /// A link of the host goes into the sandbox under another name, where it is
+    /// down; inverse: [`Removal::ReturnLink`].
+    MoveLink {
+        /// The link.
+        index: IfIndex,
+        /// Its name.
+        name: IfName,
+        /// Its name in the sandbox.
+        to: IfName,
+        /// Its alias there: by what DEL knows the name.
+        alias: &'a str,
+        /// Whether it was up.
+        was_up: bool,
+    },
+    /// An address of a link of the host is taken away; inverse: it comes back.
+    TakeAddress {
+        /// The link.
+        index: IfIndex,
+        /// Its name, which stays when it has been away.
+        name: IfName,
+        /// Address and prefix.
+        cidr: Cidr,
+    },
     /// Attributes of a link; inverse: the old ones.
     SetLink {
         /// Namespace of the link.
@@ -405,6 +428,25 @@ pub enum Removal<'a> {
         /// Neighbour's address.
         ip: IpAddr,
     },
+    /// A link of the sandbox goes back to the host, under its name there and
+    /// without an alias. One that is not there is success.
+    ReturnLink {
+        /// Where it is: on the host if its sandbox went before it.
+        ns: Ns,
+        /// Its name there.
+        name: IfName,
+        /// Its name on the host.
+        to: IfName,
+        /// Whether it is to be up.
+        up: bool,
+    },
+    /// An address of a link of the host comes back; one that is there is success.
+    RestoreAddress {
+        /// The link.
+        name: IfName,
+        /// Address and prefix.
+        cidr: Cidr,
+    },
     /// Stop dropping frames of a port by their address.
     UnguardSource {
         /// The port.
@@ -526,6 +568,8 @@ impl Change<'_> {
             Change::ClearPortVlans { .. } => "clear port VLANs",
             Change::AddPortVlans { .. } => "add port VLANs",
             Change::GuardSource { .. } => "guard source",
+            Change::MoveLink { .. } => "move link",
+            Change::TakeAddress { .. } => "take address",
             Change::CreateLink { .. } => "create link",
             Change::RenameLink { .. } => "rename link",
             Change::SetLink { .. } => "set link",
@@ -629,6 +673,8 @@ impl Put for Change<'_> {
             }
             Change::GuardSource { port, mac, .. } => put!(out, "link ", port.0, " ", mac),
             Change::RenameLink { from, to, .. } => put!(out, *from, " to ", *to),
+            Change::MoveLink { name, to, .. } => put!(out, *name, " to ", *to),
+            Change::TakeAddress { name, cidr, .. } => put!(out, *cidr, " of ", *name),
             Change::SetLink { link, set, .. } => put!(out, *link, *set),
             Change::AddAddress { cidr, .. } => put!(out, *cidr),
             Change::AddRoute { route, .. } => {
@@ -660,6 +706,8 @@ impl Removal<'_> {
             Removal::DeleteAddress { .. } => "delete address",
             Removal::DeleteRoute { .. } => "delete route",
             Removal::DeleteNeighbour { .. } => "delete neighbour",
+            Removal::ReturnLink { .. } => "return link",
+            Removal::RestoreAddress { .. } => "restore address",
             Removal::UnguardSource { .. } => "stop guarding source",
             Removal::ReleaseLease { .. } => "release lease",
             Removal::RemoveFile { .. } => "remove file",
@@ -684,6 +732,8 @@ impl Put for Removal<'_> {
             Removal::DeleteNeighbour { ip, .. } | Removal::ReleaseLease { ip, .. } | Removal::Unmasquerade { ip } => {
                 put!(out, *ip)
             }
+            Removal::ReturnLink { name, to, .. } => put!(out, *name, " to ", *to),
+            Removal::RestoreAddress { name, cidr } => put!(out, *cidr, " of ", *name),
             Removal::UnguardSource { port, mac } => put!(out, "link ", port.0, " ", mac),
             Removal::RemoveFile { path } => put!(out, *path),
             Removal::Unclaim { key, .. } => put!(out, *key),

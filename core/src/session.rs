@@ -247,8 +247,12 @@ impl<'s> Session<'s> {
     /// # Errors
     /// As [`remove`](Session::remove).
     pub fn removal(&mut self, removal: Removal<'_>) -> Result<()> {
-        let within =
-            matches!(removal, Removal::DeleteLink { ns: Ns::Sandbox, .. } | Removal::ResetLink { ns: Ns::Sandbox, .. });
+        let within = matches!(
+            removal,
+            Removal::DeleteLink { ns: Ns::Sandbox, .. }
+                | Removal::ResetLink { ns: Ns::Sandbox, .. }
+                | Removal::ReturnLink { ns: Ns::Sandbox, .. }
+        );
         if within && !self.has_sandbox() {
             return Ok(());
         }

@@ -18,6 +18,7 @@ use crate::files;
 use crate::filter;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
+use crate::moved;
 use crate::shared;
 use crate::socket::Refusal;
 use crate::sysctl;
@@ -180,6 +181,7 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
         Change::WriteSysctl { ns, key, value, undo, on_failure } => {
             write_sysctl(linux, ns, key, value, undo, on_failure, old)
         }
+        Change::MoveLink { .. } => moved::take(linux, change),
         Change::RenameLink { ns, from, to } => rename(linux, change, ns, from, to).map(Some),
         Change::SetLink { ns, link, set, .. } => set_link(linux, change, ns, link, &set),
         Change::AwaitForwarding { host } => wait::forwarding(linux, host).map(|()| None),

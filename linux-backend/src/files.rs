@@ -165,7 +165,7 @@ pub(crate) fn unclaim(dir: &str, key: &str) -> core::result::Result<(), Errno> {
 }
 
 /// Who holds a claim.
-pub(crate) fn claim_holder(dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+pub(crate) fn read_link(dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
     let path: heapless::String<{ limits::PATH }> =
         fits(&[&dir, &"/", &key]).ok_or_else(|| Error::limit("PATH", limits::PATH))?;
     let mut bytes = [0u8; limits::TAG];

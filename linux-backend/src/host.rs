@@ -11,7 +11,7 @@ use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errno;
@@ -92,6 +92,19 @@ impl<'m> Linux<'m> {
         netns::enter(target)?;
         self.inside = !self.inside;
         Ok(())
+    }
+
+    /// The descriptor of the namespace that this program runs in.
+    ///
+    /// # Errors
+    /// Code 8.
+    pub(crate) fn own_descriptor(&mut self) -> Result<u32> {
+        if self.own.is_none() {
+            self.be_in(Ns::Host)?;
+            self.own = Some(netns::own()?);
+        }
+        let fd = self.own.as_ref().and_then(|fd| u32::try_from(fd.as_raw_fd()).ok());
+        fd.ok_or_else(|| err!(INTERNAL, "own namespace is not open"))
     }
 
     /// Opens the namespace's rtnetlink socket if it is not open yet.
@@ -275,8 +288,8 @@ impl Backend for Linux<'_> {
         crate::remove::removals(self, removals, report);
     }
 
-    fn claim_holder(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
-        files::claim_holder(dir, key, out)
+    fn read_link(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        files::read_link(dir, key, out)
     }
 
     fn is_published(&mut self, port: &PublishedPort, tag: &str) -> Result<bool> {

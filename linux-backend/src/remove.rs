@@ -12,6 +12,7 @@ use crate::files;
 use crate::filter;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
+use crate::moved;
 use crate::sysctl;
 use crate::wire::nlmsg::Batch;
 use crate::wire::operation;
@@ -117,6 +118,8 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
             let (socket, memory) = linux.filter_parts()?;
             filter::purge(socket, &mut memory.send, &mut memory.receive, protocol, host_port, host_ip, v6)
         }
+        Removal::ReturnLink { .. } => moved::give_back(linux, removal),
+        Removal::RestoreAddress { .. } => moved::restore_address(linux, removal),
         Removal::UnguardSource { port, mac } => {
             let (socket, memory) = linux.filter_parts()?;
             guard::remove(socket, memory, port.0, mac.0)

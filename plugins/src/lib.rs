@@ -16,6 +16,7 @@
 pub mod bridge;
 pub mod dummy;
 pub mod forwarding;
+pub mod host_device;
 pub mod host_local;
 pub mod interface;
 pub mod ipvlan;
@@ -39,6 +40,7 @@ use picocni_core::plugin::Plugin;
 pub const REGISTRY: &[&dyn Plugin] = &[
     &bridge::Bridge,
     &dummy::Dummy,
+    &host_device::HostDevice,
     &host_local::HostLocal,
     &ipvlan::Ipvlan,
     &loopback::Loopback,

@@ -10,8 +10,19 @@ use std::{env, fs};
 use crate::{packages, paths};
 
 /// The plugin names that picocni's binary answers to today.
-pub const PLUGINS: [&str; 10] =
-    ["bridge", "dummy", "host-local", "ipvlan", "loopback", "macvlan", "portmap", "ptp", "tuning", "vlan"];
+pub const PLUGINS: [&str; 11] = [
+    "bridge",
+    "dummy",
+    "host-device",
+    "host-local",
+    "ipvlan",
+    "loopback",
+    "macvlan",
+    "portmap",
+    "ptp",
+    "tuning",
+    "vlan",
+];
 
 /// A set of CNI plugins on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

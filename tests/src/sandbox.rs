@@ -159,3 +159,11 @@ fn overlay(target: &str, options: &str) {
 pub fn bind(source: &Path, file: &Path) {
     mount_bind(source, file).unwrap_or_else(|e| panic!("bind {} on {}: {e}", source.display(), file.display()));
 }
+
+/// Puts an empty file system over a directory of this sandbox.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn hide(dir: &str) {
+    mount("tmpfs", dir, "tmpfs", MountFlags::empty(), Some(c"mode=755")).expect("an empty file system");
+}

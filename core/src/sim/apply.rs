@@ -18,6 +18,8 @@ use crate::put;
 use crate::sim::events::Announcement;
 use crate::text::fits;
 
+/// EADDRNOTAVAIL.
+const EADDRNOTAVAIL: i32 = 99;
 /// ENOENT.
 const ENOENT: i32 = 2;
 
@@ -117,6 +119,19 @@ impl SimBackend {
             Change::GuardSource { port, mac, tag } => {
                 self.net.need(HOST, port)?;
                 self.filter.guard(port, mac, tag).map(Some)
+            }
+            Change::MoveLink { index, name, to, alias, was_up } => {
+                let sandbox = self.space(Ns::Sandbox)?;
+                let set = LinkChange { up: Some(false), alias: Some(alias), ..LinkChange::NONE };
+                self.move_link((HOST, index), sandbox, to, &set)?;
+                Ok(Some(Removal::ReturnLink { ns: Ns::Sandbox, name: to, to: name, up: was_up }))
+            }
+            Change::TakeAddress { index, name, cidr } => {
+                if !self.net.has_address(HOST, index, cidr) {
+                    return Err(refused(EADDRNOTAVAIL, "no such address"));
+                }
+                self.net.delete_address(HOST, index, cidr);
+                Ok(Some(Removal::RestoreAddress { name, cidr }))
             }
             Change::RenameLink { ns, from, to } => self.rename_link(ns, from, to),
             Change::SetLink { ns, link, set, undo } => self.set_link(ns, link, set, undo, &mut old.alias),
@@ -284,6 +299,23 @@ impl SimBackend {
             link.mtu = if mtu > 0 { mtu } else { below.map_or(link.mtu, |link| link.mtu) };
         }
         Ok(Some(Removal::DeleteLink { ns: Ns::Sandbox, name }))
+    }
+
+    /// Without its addresses and routes, as the kernel moves it.
+    pub(super) fn move_link(
+        &mut self,
+        from: (NsId, IfIndex),
+        to: NsId,
+        name: IfName,
+        set: &LinkChange<'_>,
+    ) -> Result<()> {
+        if self.net.named(to, &name).is_some_and(|known| (to, known.index) != from) {
+            return Err(refused(EEXIST, "link").with(&" ").with(&name));
+        }
+        let old = self.net.need(from.0, from.1)?.name;
+        self.sysctls.link_gone(from.0, old.as_str());
+        self.net.change_space(from, to, name)?;
+        self.net.set_link(to, from.1, set)
     }
 
     fn rename_link(&mut self, ns: Ns, from: IfName, to: IfName) -> Inverse<'static> {

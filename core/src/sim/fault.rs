@@ -263,8 +263,8 @@ impl Backend for FaultBackend<'_> {
         self.inner.now_us()
     }
 
-    fn claim_holder(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
-        self.inner.claim_holder(dir, key, out)
+    fn read_link(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        self.inner.read_link(dir, key, out)
     }
 
     fn is_published(&mut self, port: &PublishedPort, tag: &str) -> Result<bool> {

@@ -120,7 +120,9 @@ impl Batch {
         match change {
             Change::CreateVeth { .. } => Batch::Rtnetlink(Ns::Host),
             Change::CreateLink { from, .. } => Batch::Rtnetlink(*from),
-            Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } => Batch::Rtnetlink(Ns::Host),
+            Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } | Change::TakeAddress { .. } => {
+                Batch::Rtnetlink(Ns::Host)
+            }
             Change::SetLink { ns, .. } | Change::AddAddress { ns, .. } | Change::AddRoute { ns, .. } => {
                 Batch::Rtnetlink(*ns)
             }

@@ -214,6 +214,18 @@ impl Network {
         }
     }
 
+    /// Moves a link; its index stays, since indexes are given once in the whole model.
+    pub(crate) fn change_space(&mut self, from: (NsId, IfIndex), to: NsId, name: IfName) -> Result<()> {
+        let known = self.links.iter_mut().find(|known| (known.ns, known.link.index) == from);
+        let known = known.ok_or_else(|| refused(ENODEV, "no such link"))?;
+        known.ns = to;
+        known.link.name = name;
+        known.link.master = None;
+        self.addresses.retain(|known| (known.ns, known.index) != from);
+        self.routes.retain(|known| (known.ns, known.index) != from);
+        Ok(())
+    }
+
     /// A namespace ends: its links go, and the peers of its veth ends.
     pub(crate) fn remove_space(&mut self, ns: NsId, gone: &mut dyn FnMut(NsId, &IfName)) {
         while let Some(index) = self.links.iter().find(|known| known.ns == ns).map(|known| known.link.index) {

@@ -155,7 +155,7 @@ impl Backend for SimBackend {
         }
     }
 
-    fn claim_holder(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+    fn read_link(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
         out.clear();
         let path = path_in(dir, &key)?;
         let Some(file) = self.store.get(&path).filter(|file| file.kind == Kind::Claim) else { return Ok(false) };

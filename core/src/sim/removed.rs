@@ -7,7 +7,7 @@ use super::sysctl::Layer;
 use crate::error::Result;
 use crate::limits;
 use crate::name::IfName;
-use crate::observe::{LinkKind, Ns};
+use crate::observe::{Address, LinkKind, Ns};
 use crate::op::{LinkChange, LinkId, Removal};
 use crate::sim::{EOPNOTSUPP, refused};
 use crate::text::fits;
@@ -40,6 +40,20 @@ impl SimBackend {
                 Ok(())
             }
             Removal::Unclaim { dir, key } => path_in(dir, &key).map(|path| self.forget(&path)),
+            Removal::ReturnLink { ns, name, to, up } => {
+                let Ok(space) = self.space(ns) else { return Ok(()) };
+                let Some(index) = self.net.named(space, &name).map(|link| link.index) else { return Ok(()) };
+                let set = LinkChange { up: Some(up), alias: Some(""), ..LinkChange::NONE };
+                self.move_link((space, index), HOST, to, &set)
+            }
+            Removal::RestoreAddress { name, cidr } => {
+                let Some(index) = self.net.named(HOST, &name).map(|link| link.index) else { return Ok(()) };
+                if self.net.has_address(HOST, index, cidr) {
+                    return Ok(());
+                }
+                let address = Address { cidr, scope: 0, tentative: false, dad_failed: false };
+                self.net.add_address(HOST, index, address)
+            }
             Removal::UnguardSource { port, mac } => {
                 self.filter.guarded.retain(|known| (known.port, known.mac) != (port, mac));
                 Ok(())

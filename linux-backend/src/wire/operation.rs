@@ -29,7 +29,7 @@ pub(crate) fn socket_of(change: &Change<'_>) -> Option<Ns> {
     match change {
         Change::CreateVeth { .. } => Some(Ns::Host),
         Change::CreateLink { from, .. } => Some(*from),
-        Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } => Some(Ns::Host),
+        Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } | Change::TakeAddress { .. } => Some(Ns::Host),
         Change::SetLink { ns, undo: Undo::WithLink, .. }
         | Change::AddAddress { ns, .. }
         | Change::AddRoute { ns, .. } => Some(*ns),
@@ -69,6 +69,9 @@ pub(crate) fn emit(change: &Change<'_>, sandbox: Option<u32>, batch: &mut Batch<
             link.link = parent.map(|index| index.0);
             link.netns_fd = sandbox.filter(|_| from == Ns::Host);
             link.emit(batch, seq);
+        }
+        Change::TakeAddress { index, cidr, .. } => {
+            DelAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix() }.emit(batch, seq);
         }
         Change::ClearPortVlans { port } => {
             let every = Range { first: 1, last: 4094, untagged: false };
@@ -220,6 +223,7 @@ pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
 pub(crate) fn inverse(change: &Change<'_>) -> Option<Removal<'static>> {
     match *change {
         Change::CreateVeth { host, .. } => Some(Removal::DeleteLink { ns: Ns::Host, name: host }),
+        Change::TakeAddress { name, cidr, .. } => Some(Removal::RestoreAddress { name, cidr }),
         Change::CreateLink { name, .. } => Some(Removal::DeleteLink { ns: Ns::Sandbox, name }),
         Change::AddAddress { ns, index, cidr, .. } => Some(Removal::DeleteAddress { ns, index, cidr }),
         Change::AddRoute { ns, index, route } => Some(Removal::DeleteRoute { ns, index, route }),

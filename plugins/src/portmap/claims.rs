@@ -74,7 +74,7 @@ impl Claim {
     /// Code 5.
     pub(super) fn is_held_by(&self, session: &mut Session<'_>, tag: &Tag) -> Result<bool> {
         let mut holder = heapless::String::new();
-        Ok(session.backend.claim_holder(&self.dir, &self.key, &mut holder)? && holder == tag.as_str())
+        Ok(session.backend.read_link(&self.dir, &self.key, &mut holder)? && holder == tag.as_str())
     }
 
     /// Gives it back, whoever holds it.
@@ -153,7 +153,7 @@ pub(super) fn is_blocked(session: &mut Session<'_>, port: &PublishedPort, own: &
     })?;
     for key in &keys {
         let mut holder = heapless::String::new();
-        if session.backend.claim_holder(&claim.dir, key, &mut holder)? && holder != own.as_str() {
+        if session.backend.read_link(&claim.dir, key, &mut holder)? && holder != own.as_str() {
             return Ok(true);
         }
     }
@@ -170,7 +170,7 @@ fn settle(
     buffer: &mut Buffer,
 ) -> Result<bool> {
     let mut holder = heapless::String::<{ limits::TAG }>::new();
-    if !session.backend.claim_holder(&claim.dir, &claim.key, &mut holder)? {
+    if !session.backend.read_link(&claim.dir, &claim.key, &mut holder)? {
         return Ok(false);
     }
     if let Some(tag) = Tag::read(&holder).filter(|tag| tag != own) {

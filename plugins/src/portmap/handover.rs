@@ -43,7 +43,7 @@ fn offer(session: &mut Session<'_>, port: &PublishedPort) -> Result<()> {
     let mut last = Key::new();
     while let Some(mark) = marks.iter().filter(|mark| **mark > last).min() {
         let mut holder = heapless::String::<{ limits::TAG }>::new();
-        session.backend.claim_holder(&dir, mark, &mut holder)?;
+        session.backend.read_link(&dir, mark, &mut holder)?;
         if let Some(heir) = Tag::read(&holder) {
             offer_to(session, port, &heir)?;
         }

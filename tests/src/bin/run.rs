@@ -19,7 +19,7 @@ use picocni_tests::runner::Runner;
 use picocni_tests::{packages, panics, paths, peer, vm};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
-const BLACK_BOX: [&str; 14] = [
+const BLACK_BOX: [&str; 15] = [
     "protocol",
     "bad_input",
     "versions",
@@ -28,6 +28,7 @@ const BLACK_BOX: [&str; 14] = [
     "bridge_options",
     "bridge_vlan",
     "host_local",
+    "host_device",
     "tuning",
     "portmap",
     "ptp",

@@ -141,7 +141,7 @@ impl Backend for Host {
         }
     }
 
-    fn claim_holder(&mut self, _: &str, _: &str, _: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+    fn read_link(&mut self, _: &str, _: &str, _: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
         unimplemented!()
     }
 

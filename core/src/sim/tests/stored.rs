@@ -82,10 +82,10 @@ fn claims_are_exclusive() {
     sim.arrange(&[claim]).unwrap();
     assert_eq!(code(&sim.arrange(&[claim]).unwrap_err()), (103, EEXIST));
     let mut holder = heapless::String::new();
-    assert!(sim.claim_holder("/run/cni/ports", "tcp-80", &mut holder).unwrap());
+    assert!(sim.read_link("/run/cni/ports", "tcp-80", &mut holder).unwrap());
     assert_eq!(holder, "picocni:n:c:eth0");
     remove(&mut *sim, Removal::Unclaim { dir: "/run/cni/ports", key: "tcp-80" }).unwrap();
-    assert!(!sim.claim_holder("/run/cni/ports", "tcp-80", &mut holder).unwrap());
+    assert!(!sim.read_link("/run/cni/ports", "tcp-80", &mut holder).unwrap());
     assert!(!sim.list("/run/cni/ports", &mut |_| {}).unwrap(), "the directory goes when it is empty");
 }
 

@@ -117,9 +117,9 @@ impl Backend for Watched<'_> {
             }
         }
     }
-    fn claim_holder(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
-        self.calls.push("claim_holder");
-        self.inner.claim_holder(dir, key, out)
+    fn read_link(&mut self, dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        self.calls.push("read_link");
+        self.inner.read_link(dir, key, out)
     }
     fn is_published(&mut self, port: &PublishedPort, tag: &str) -> Result<bool> {
         self.calls.push("is_published");
