@@ -10,6 +10,7 @@ use picocni_tests::Pod;
 use picocni_tests::kernel::{self, Snapshot};
 use picocni_tests::sandbox;
 use picocni_tests::traffic::{PROTOCOLS, Protocol, Server, ask, who};
+use picocni_tests::vm;
 use serde_json::{Value, json};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -57,7 +58,7 @@ impl Listener {
 
     /// Whether a frame for which `wanted` is true has come by, or does within a second.
     fn sees(&self, wanted: impl Fn(&EthernetFrame<&[u8]>) -> bool) -> bool {
-        let end = Instant::now() + Duration::from_secs(1);
+        let end = Instant::now() + vm::patience(Duration::from_secs(1));
         while Instant::now() < end {
             match self.next() {
                 Some(frame) if EthernetFrame::new_checked(frame.as_slice()).is_ok_and(|f| wanted(&f)) => return true,
@@ -165,7 +166,7 @@ fn a_reused_address_leads_to_its_new_pod_at_once() {
                 assert_eq!(who(protocol, &at), "new", "from the host");
                 assert_eq!(neighbour.netns().run(|| who(protocol, &at)), "new", "from a pod that knew the old one");
             }
-            assert!(started.elapsed() < Duration::from_millis(500), "it took {:?}", started.elapsed());
+            assert!(started.elapsed() < vm::patience(Duration::from_millis(500)), "it took {:?}", started.elapsed());
             new.call("DEL", &conf()).run().expect_quiet();
         }
     });

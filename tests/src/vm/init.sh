@@ -9,6 +9,10 @@ mkdir -p /dev/net /dev/shm
 [ -e /dev/net/tun ] || mknod /dev/net/tun c 10 200
 for directory in /run /tmp /dev/shm; do mount -t tmpfs tmpfs $directory; done
 echo /sbin/modprobe >/proc/sys/kernel/modprobe
+# Other modules are loaded when asked for, but of two that ask for one at the same time busybox sends the second away
+# before it is ready. br_netfilter is not among them: it changes what a bridge does.
+modprobe -a overlay bridge veth 8021q ipvlan macvlan vrf dummy tun nf_tables nft_chain_nat nft_nat nft_masq nft_ct \
+    nft_fib nft_fib_inet nf_conntrack_netlink
 ifconfig lo up
 . /vm/environment
 

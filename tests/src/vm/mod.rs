@@ -29,6 +29,12 @@ pub fn is_here() -> bool {
     std::env::var_os("VMTEST").is_some()
 }
 
+/// A limit for something that takes time on a machine of any speed: ten times as long on the emulated one, which shares
+/// the host's processors with whatever else runs there.
+pub fn patience(limit: Duration) -> Duration {
+    if is_here() { limit * 10 } else { limit }
+}
+
 /// What to run in the guest.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
