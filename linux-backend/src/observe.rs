@@ -66,7 +66,8 @@ fn read_link(link: &wire::link::Link) -> Link {
         mtu: link.mtu,
         txqlen: link.txqlen,
         up: link.flags & IFF_UP != 0,
-        running: link.operstate == OPER_UP || (link.operstate == OPER_UNKNOWN && carrier),
+        // A veth whose state is unknown is a new one that the kernel has yet to give a queue: it drops what is sent.
+        running: link.operstate == OPER_UP || (link.operstate == OPER_UNKNOWN && carrier && link.kind != "veth"),
         promisc: link.promiscuity > 0 || link.flags & IFF_PROMISC != 0,
         allmulti: link.flags & IFF_ALLMULTI != 0,
         kind: read_kind(link),
