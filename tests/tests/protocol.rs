@@ -75,6 +75,9 @@ fn plugin_conf(plugin: &str) -> Value {
     if matches!(plugin, "macvlan" | "ipvlan" | "vlan") {
         conf["master"] = "lo".into();
     }
+    if plugin == "host-device" {
+        conf["device"] = "lo".into();
+    }
     conf
 }
 
