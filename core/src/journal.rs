@@ -101,6 +101,7 @@ impl Inverse {
                     promisc: set.promisc,
                     allmulti: set.allmulti,
                     txqlen: set.txqlen,
+                    master: set.master,
                     hairpin: set.hairpin,
                     isolated: set.isolated,
                     arp_notify: set.arp_notify,

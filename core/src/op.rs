@@ -43,6 +43,8 @@ pub struct LinkChange<'a> {
     pub txqlen: Option<u32>,
     /// ifalias.
     pub alias: Option<&'a str>,
+    /// Bridge or other device that it becomes a port of.
+    pub master: Option<IfIndex>,
     /// Bridge port: hairpin mode.
     pub hairpin: Option<bool>,
     /// Bridge port: no traffic with other isolated ports.
@@ -64,6 +66,7 @@ impl LinkChange<'_> {
         allmulti: None,
         txqlen: None,
         alias: None,
+        master: None,
         hairpin: None,
         isolated: None,
         arp_notify: None,
@@ -187,6 +190,20 @@ pub enum Change<'a> {
         mtu: u32,
         /// Macvlan: frames that may wait to be broadcast, 0 for the kernel's.
         broadcast_queue: u32,
+    },
+    /// A TAP device in the sandbox that outlives this program, down; inverse:
+    /// delete it.
+    CreateTap {
+        /// Its name.
+        name: IfName,
+        /// Programs may open several queues of it.
+        multi_queue: bool,
+        /// User that may open it; root alone if absent.
+        owner: Option<u32>,
+        /// Group that may open it.
+        group: Option<u32>,
+        /// SELinux context it is made under, "" for this program's.
+        selinux: &'a str,
     },
     /// A new name for a link that this plan made; inverse: delete it.
     RenameLink {
@@ -571,6 +588,7 @@ impl Change<'_> {
             Change::MoveLink { .. } => "move link",
             Change::TakeAddress { .. } => "take address",
             Change::CreateLink { .. } => "create link",
+            Change::CreateTap { .. } => "create tap",
             Change::RenameLink { .. } => "rename link",
             Change::SetLink { .. } => "set link",
             Change::AddAddress { .. } => "add address",
@@ -631,6 +649,9 @@ impl Put for LinkChange<'_> {
         if let Some(txqlen) = self.txqlen {
             put!(out, " txqlen ", txqlen);
         }
+        if let Some(master) = self.master {
+            put!(out, " master ", master.0);
+        }
         if let Some(hairpin) = self.hairpin {
             put!(out, " hairpin ", hairpin);
         }
@@ -663,7 +684,9 @@ impl Put for Change<'_> {
                 put!(out, *key, " = ", *value)
             }
             Change::CreateVeth { host, peer, .. } => put!(out, *host, " - ", *peer),
-            Change::CreateLink { name, .. } | Change::EnsureVlanPort { name, .. } => put!(out, *name),
+            Change::CreateLink { name, .. } | Change::CreateTap { name, .. } | Change::EnsureVlanPort { name, .. } => {
+                put!(out, *name)
+            }
             Change::ClearPortVlans { port } => put!(out, "link ", port.0),
             Change::AddPortVlans { port, vlans } => {
                 put!(out, "link ", port.0);

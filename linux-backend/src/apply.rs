@@ -22,6 +22,7 @@ use crate::moved;
 use crate::shared;
 use crate::socket::Refusal;
 use crate::sysctl;
+use crate::tap;
 use crate::wait;
 use crate::wire::link::{SetLink, Target};
 use crate::wire::nlmsg::Batch;
@@ -182,6 +183,12 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             write_sysctl(linux, ns, key, value, undo, on_failure, old)
         }
         Change::MoveLink { .. } => moved::take(linux, change),
+        Change::CreateTap { name, multi_queue, owner, group, selinux } => {
+            linux.be_in(Ns::Sandbox)?;
+            let device = tap::Device { name, multi_queue, owner, group };
+            device.make(selinux).map_err(|errno| errno::kernel(change.verb(), change, errno.raw_os_error(), ""))?;
+            Ok(Some(Removal::DeleteLink { ns: Ns::Sandbox, name }))
+        }
         Change::RenameLink { ns, from, to } => rename(linux, change, ns, from, to).map(Some),
         Change::SetLink { ns, link, set, .. } => set_link(linux, change, ns, link, &set),
         Change::AwaitForwarding { host } => wait::forwarding(linux, host).map(|()| None),
@@ -308,6 +315,7 @@ fn set_link<'c>(
         allmulti: set.allmulti.map(|_| old.allmulti),
         txqlen: set.txqlen.map(|_| old.txqlen),
         alias: None,
+        master: None,
         hairpin: set.hairpin.map(|_| old.hairpin),
         isolated: set.isolated.map(|_| old.isolated),
         arp_notify: None,

@@ -3,7 +3,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
-//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `transport` |
+//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
 //! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `observe` |
 //! | the whole | [`host`] |
 //!
@@ -26,6 +26,7 @@ mod shared;
 pub mod socket;
 pub mod sys;
 mod sysctl;
+pub mod tap;
 mod transport;
 mod wait;
 pub mod wire;

@@ -15,6 +15,7 @@ mod nr {
     pub(super) const EXIT_GROUP: usize = 231;
     pub(super) const RT_SIGACTION: usize = 13;
     pub(super) const PRCTL: usize = 157;
+    pub(super) const IOCTL: usize = 16;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -25,6 +26,7 @@ mod nr {
     pub(super) const EXIT_GROUP: usize = 94;
     pub(super) const RT_SIGACTION: usize = 134;
     pub(super) const PRCTL: usize = 167;
+    pub(super) const IOCTL: usize = 29;
 }
 
 /// # Safety
@@ -102,6 +104,27 @@ pub fn set_socket_option(fd: BorrowedFd<'_>, level: u32, name: u32, value: u32) 
     let args = [fd, level as usize, name as usize, value.as_ptr() as usize, value.len()];
     // SAFETY: the kernel reads `value.len()` bytes at `value`, which lives until after the call.
     check(unsafe { syscall(nr::SETSOCKOPT, args) }).map(|_| ())
+}
+
+/// An ioctl whose argument is a number, and not a pointer to one.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn ioctl_number(fd: BorrowedFd<'_>, request: u32, value: u32) -> Result<(), Errno> {
+    let fd = usize::try_from(fd.as_raw_fd()).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel takes the argument of these requests (TUNSET*) as a number.
+    check(unsafe { syscall(nr::IOCTL, [fd, request as usize, value as usize, 0, 0]) }).map(|_| ())
+}
+
+/// An ioctl that reads and writes a `struct ifreq`.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn ioctl_ifreq(fd: BorrowedFd<'_>, request: u32, ifreq: &mut [u8; 40]) -> Result<(), Errno> {
+    let fd = usize::try_from(fd.as_raw_fd()).map_err(|_| Errno::BADF)?;
+    let args = [fd, request as usize, ifreq.as_mut_ptr() as usize, 0, 0];
+    // SAFETY: the kernel reads and writes one ifreq, 40 bytes, which lives until after the call.
+    check(unsafe { syscall(nr::IOCTL, args) }).map(|_| ())
 }
 
 const SIGPIPE: usize = 13;

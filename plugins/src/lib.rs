@@ -30,6 +30,7 @@ pub mod program;
 #[cfg(test)]
 mod proof;
 pub mod ptp;
+pub mod tap;
 pub mod tuning;
 pub mod veth;
 pub mod vlan;
@@ -47,6 +48,7 @@ pub const REGISTRY: &[&dyn Plugin] = &[
     &macvlan::Macvlan,
     &portmap::Portmap,
     &ptp::Ptp,
+    &tap::Tap,
     &tuning::Tuning,
     &vlan::Vlan,
 ];

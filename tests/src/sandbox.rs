@@ -167,3 +167,19 @@ pub fn bind(source: &Path, file: &Path) {
 pub fn hide(dir: &str) {
     mount("tmpfs", dir, "tmpfs", MountFlags::empty(), Some(c"mode=755")).expect("an empty file system");
 }
+
+/// Mounts the view of /sys that the calling thread's network namespace has.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn mount_sys(at: &Path) {
+    mount("sysfs", at, "sysfs", MountFlags::empty(), None::<&std::ffi::CStr>).expect("a view of /sys");
+}
+
+/// Takes a mount away.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn unmount(at: &Path) {
+    rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).expect("the mount goes");
+}

@@ -133,6 +133,11 @@ impl SimBackend {
                 self.net.delete_address(HOST, index, cidr);
                 Ok(Some(Removal::RestoreAddress { name, cidr }))
             }
+            Change::CreateTap { name, .. } => {
+                let sandbox = self.space(Ns::Sandbox)?;
+                self.net.add_link(sandbox, name, Mac([2, 0, 0, 0, 0xee, 2]), LinkKind::Tun)?;
+                Ok(Some(Removal::DeleteLink { ns: Ns::Sandbox, name }))
+            }
             Change::RenameLink { ns, from, to } => self.rename_link(ns, from, to),
             Change::SetLink { ns, link, set, undo } => self.set_link(ns, link, set, undo, &mut old.alias),
             Change::AddAddress { ns, index, cidr, dad, .. } => self.add_address(ns, index, cidr, dad),
@@ -351,6 +356,7 @@ impl SimBackend {
             promisc: old.promisc,
             allmulti: old.allmulti,
             txqlen: old.txqlen,
+            master: None,
             hairpin: old.hairpin,
             isolated: old.isolated,
             arp_notify: None,

@@ -319,6 +319,7 @@ impl Network {
         link.promisc = set.promisc.unwrap_or(link.promisc);
         link.allmulti = set.allmulti.unwrap_or(link.allmulti);
         link.txqlen = set.txqlen.unwrap_or(link.txqlen);
+        link.master = set.master.or(link.master);
         link.hairpin = set.hairpin.unwrap_or(link.hairpin);
         link.isolated = set.isolated.unwrap_or(link.isolated);
         let was = link.up;
@@ -359,6 +360,8 @@ pub(crate) fn old_values<'l>(link: &'l Link, set: &LinkChange<'_>) -> Option<Lin
         allmulti: set.allmulti.filter(|new| *new != link.allmulti).map(|_| link.allmulti),
         txqlen: set.txqlen.filter(|new| *new != link.txqlen).map(|_| link.txqlen),
         alias: set.alias.filter(|new| *new != link.alias).map(|_| link.alias.as_str()),
+        // Only for links that the plan made.
+        master: None,
         hairpin: set.hairpin.filter(|new| *new != link.hairpin).map(|_| link.hairpin),
         isolated: set.isolated.filter(|new| *new != link.isolated).map(|_| link.isolated),
         arp_notify: None,

@@ -139,6 +139,7 @@ pub(crate) fn set_link(link: &LinkId, set: &LinkChange<'_>, batch: &mut Batch<'_
     request.mtu = set.mtu;
     request.txqlen = set.txqlen;
     request.alias = set.alias;
+    request.master = set.master.map(|index| index.0);
     if set.hairpin.is_some() || set.isolated.is_some() {
         request.port = Some(BridgePort { hairpin: set.hairpin, isolated: set.isolated });
     }

@@ -1,4 +1,4 @@
-//! `macvlan`, `ipvlan`, `vlan` and `dummy` on a model of a host.
+//! `macvlan`, `ipvlan`, `vlan`, `dummy` and `tap` on a model of a host.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 extern crate std;
@@ -19,11 +19,12 @@ use crate::dummy::Dummy;
 use crate::ipvlan::Ipvlan;
 use crate::macvlan::Macvlan;
 use crate::proof::{call, on_large_stack, prove, step};
+use crate::tap::Tap;
 use crate::vlan::Vlan;
 
 const NETNS: &str = "/run/netns/a";
 
-const ALL: [&dyn Plugin; 4] = [&Macvlan, &Ipvlan, &Vlan, &Dummy];
+const ALL: [&dyn Plugin; 5] = [&Macvlan, &Ipvlan, &Vlan, &Dummy, &Tap];
 
 /// A host with a link `br0` that has the default route, and an `eth0` as most hosts.
 fn build(sim: &mut SimBackend) {
@@ -83,11 +84,12 @@ fn add_check_del() {
         LinkKind::Ipvlan(Default::default()),
         LinkKind::Vlan(7),
         LinkKind::Dummy,
+        LinkKind::Tun,
     ]) {
         let mut sim = host();
         let conf = conf(plugin, if plugin.name() == "vlan" { r#","vlanId":7"# } else { "" });
         let result = call(&mut sim, &step(plugin, "ADD", "c1", NETNS, &conf)).unwrap();
-        let mtu = if plugin.name() == "dummy" { 1500 } else { 1400 };
+        let mtu = if matches!(plugin.name(), "dummy" | "tap") { 1500 } else { 1400 };
         assert!(result.contains(&format!(r#""mtu":{mtu},"name":"eth0","sandbox":"{NETNS}""#)), "{result}");
         assert!(result.contains(r#""address":"10.1.0.2/24","gateway":"10.1.0.1","interface":0"#), "{result}");
         sim.open_sandbox(NETNS).unwrap();

@@ -19,7 +19,7 @@ use picocni_tests::runner::Runner;
 use picocni_tests::{packages, panics, paths, peer, vm};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
-const BLACK_BOX: [&str; 15] = [
+const BLACK_BOX: [&str; 16] = [
     "protocol",
     "bad_input",
     "versions",
@@ -32,6 +32,7 @@ const BLACK_BOX: [&str; 15] = [
     "tuning",
     "portmap",
     "ptp",
+    "tap",
     "links",
     "masquerade",
     "replay",

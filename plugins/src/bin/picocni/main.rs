@@ -19,7 +19,9 @@ mod words;
 
 use picocni::program;
 use picocni_core::error::Error;
+use picocni_core::name::IfName;
 use picocni_linux::sys::{self, Environ};
+use picocni_linux::tap;
 use words::Words;
 
 /// Called by `_start` with the process's arguments and environment.
@@ -35,6 +37,8 @@ fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) 
         "exec" => exec::run(arguments, environ),
         "install" => install::run(arguments),
         "demo" => demo::run(arguments, environ, memory),
+        // Executed by the tap plugin under another SELinux context.
+        "tap-device" => return tap_device(arguments),
         "" | "help" | "-h" | "--help" => return help::print(arguments.get(2)),
         "version" | "-V" | "--version" => return help::version(),
         other => return help::unknown(other),
@@ -43,6 +47,15 @@ fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) 
         Ok(code) => code,
         Err(error) => fail(&error),
     }
+}
+
+/// Makes a TAP device in the namespace this program is in: `single|multi NAME
+/// OWNER GROUP`, where no number is nobody. The exit code is the error number.
+fn tap_device(arguments: Words) -> i32 {
+    let number = |at| arguments.get(at).parse().ok();
+    let Ok(name) = IfName::new(arguments.get(3)) else { return 22 };
+    let device = tap::Device { name, multi_queue: arguments.get(2) == "multi", owner: number(4), group: number(5) };
+    device.make_here().map_or_else(|errno| errno.raw_os_error(), |()| 0)
 }
 
 /// Tells the operator what went wrong; gives the exit code.
