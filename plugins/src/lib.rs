@@ -30,6 +30,7 @@ pub mod program;
 #[cfg(test)]
 mod proof;
 pub mod ptp;
+pub mod static_ipam;
 pub mod tap;
 pub mod tuning;
 pub mod veth;
@@ -48,6 +49,7 @@ pub const REGISTRY: &[&dyn Plugin] = &[
     &macvlan::Macvlan,
     &portmap::Portmap,
     &ptp::Ptp,
+    &static_ipam::Static,
     &tap::Tap,
     &tuning::Tuning,
     &vlan::Vlan,

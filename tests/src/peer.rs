@@ -10,7 +10,7 @@ use std::{env, fs};
 use crate::{packages, paths};
 
 /// The plugin names that picocni's binary answers to today.
-pub const PLUGINS: [&str; 12] = [
+pub const PLUGINS: [&str; 13] = [
     "bridge",
     "dummy",
     "host-device",
@@ -20,6 +20,7 @@ pub const PLUGINS: [&str; 12] = [
     "macvlan",
     "portmap",
     "ptp",
+    "static",
     "tap",
     "tuning",
     "vlan",

@@ -25,7 +25,7 @@ environment of add, check, del, gc and status (as cnitool has it):
                {\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\"}]}
 
 plugins: bridge dummy host-device host-local ipvlan loopback macvlan portmap ptp
-         tap tuning vlan
+         static tap tuning vlan
 ";
 
 const DEMO: &str = "usage: picocni demo [--shell]
