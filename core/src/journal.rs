@@ -83,6 +83,7 @@ enum Inverse {
     /// A foreign plugin's ADD is compensated by its DEL.
     Delegate {
         plugin: heapless::String<64>,
+        composed: usize,
     },
 }
 
@@ -144,7 +145,7 @@ impl Inverse {
             Inverse::Unpublish { port } => Removal::Unpublish { port: *port },
             Inverse::UnpublishSource { to, via, all } => Removal::UnpublishSource { to: *to, via: *via, all: *all },
             Inverse::Unmasquerade { ip } => Removal::Unmasquerade { ip: *ip },
-            Inverse::Delegate { plugin } => return Step::Delegate(plugin),
+            Inverse::Delegate { plugin, composed } => return Step::Delegate(plugin, *composed),
         })
     }
 }
@@ -168,8 +169,9 @@ impl Entry {
 pub enum Step<'j> {
     /// An operation for the backend.
     Remove(Removal<'j>),
-    /// DEL of this foreign IPAM plugin.
-    Delegate(&'j str),
+    /// DEL of this foreign plugin. Its config is the composed text, by the
+    /// length of it; 0: that of the call.
+    Delegate(&'j str, usize),
 }
 
 /// A bounded undo log, newest entry undone first.
@@ -212,13 +214,13 @@ impl Journal {
         self.entries.push(inverse).map_err(|_| Error::limit("JOURNAL", limits::JOURNAL))
     }
 
-    /// Records that a foreign plugin's ADD succeeded.
+    /// Records that a foreign plugin's ADD is run, and with which config; see [`Step::Delegate`].
     ///
     /// # Errors
     /// Code 100.
-    pub fn record_delegate(&mut self, plugin: &str) -> Result<()> {
+    pub fn record_delegate(&mut self, plugin: &str, composed: usize) -> Result<()> {
         let plugin = fits(&[&plugin]).ok_or_else(|| Error::limit("JOURNAL plugin name", 64))?;
-        self.entries.push(Inverse::Delegate { plugin }).map_err(|_| Error::limit("JOURNAL", limits::JOURNAL))
+        self.entries.push(Inverse::Delegate { plugin, composed }).map_err(|_| Error::limit("JOURNAL", limits::JOURNAL))
     }
 
     /// How many entries there are.

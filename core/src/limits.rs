@@ -7,6 +7,12 @@
 /// Bytes of one request on stdin. libcni sends a few KiB; a prevResult with
 /// dozens of addresses stays under 16 KiB. Four times that.
 pub const REQUEST: usize = 64 * 1024;
+/// Bytes of the text that a plugin makes for another one: a file of its own
+/// ([`STATE_FILE`]), and that with what a call adds to it (prevResult, GC's lists).
+pub const COMPOSED: usize = STATE_FILE + REQUEST;
+/// Plugins in process that are inside one another below the first: `flannel`
+/// calls `bridge`, which calls `host-local`.
+pub const NESTING: usize = 2;
 /// Bytes of an interface name, without the terminating NUL (IFNAMSIZ - 1, linux/if.h).
 pub const IFNAME: usize = 15;
 /// Bytes of an ownership tag. The kernel keeps 255 bytes of link alias
@@ -83,6 +89,8 @@ pub const VETH_CANDIDATES: u8 = 4;
 pub const PORT_UP_MS: u32 = 2_000;
 /// Milliseconds duplicate address detection may take when it is asked for (RFC 4862: 1 s and a random delay).
 pub const DAD_MS: u32 = 5_000;
+/// Keys of an object that flannel hands on: `delegate`, `ipam`, `runtimeConfig`.
+pub const DELEGATE_KEYS: usize = 64;
 /// Bytes of a network configuration list together with the plugin files beside it.
 pub const CONFLIST: usize = 64 * 1024;
 /// Configuration files of one directory that are looked at. Each costs one

@@ -1,17 +1,18 @@
-//! One call's hands: apply plans, delegate IPAM, undo on failure.
+//! One call's hands: apply plans, delegate, undo on failure.
 
-use crate::backend::{Backend, Found, Sandbox};
-use crate::env::Environment;
+mod delegate;
+
+pub(crate) use delegate::Program;
+
+use crate::backend::{Backend, Sandbox};
 use crate::err;
 use crate::error::{Error, Failures, Result};
 use crate::journal::{Journal, Step};
 use crate::limits;
-use crate::name::check_plugin_type;
 use crate::observe::Ns;
 use crate::op::{Change, Plan, Removal};
 use crate::plugin::{Call, Plugin};
 use crate::put;
-use crate::result::AddResult;
 use crate::version::Command;
 
 /// Everything a session needs, owned by the entry point.
@@ -20,8 +21,10 @@ use crate::version::Command;
 pub struct Workspace {
     /// Journal, log and a foreign plugin's output.
     pub buffers: Buffers,
-    /// The config as a delegate in process reads it.
-    pub nested_text: [u8; limits::REQUEST],
+    /// The config as delegates in process read it, one inside the other.
+    pub nested_text: [[u8; limits::REQUEST]; limits::NESTING],
+    /// The config that a plugin makes for another one.
+    pub composed: [u8; limits::COMPOSED],
 }
 
 /// What is written during a call.
@@ -52,7 +55,8 @@ impl Workspace {
                 foreign_text: [0; limits::REQUEST],
                 foreign_error: heapless::Vec::new(),
             },
-            nested_text: [0; limits::REQUEST],
+            nested_text: [[0; limits::REQUEST]; limits::NESTING],
+            composed: [0; limits::COMPOSED],
         }
     }
 }
@@ -149,7 +153,10 @@ pub struct Session<'s> {
     /// Plugins of this program, for delegation in process.
     pub registry: &'s [&'static dyn Plugin],
     work: &'s mut Buffers,
-    nested: &'s mut [u8],
+    nested: [&'s mut [u8]; limits::NESTING],
+    composed: &'s mut [u8],
+    /// Bytes of the composed config that delegates are reading, 0 if it is the call's own.
+    composing: usize,
     plugin: &'static str,
     sandbox: Sandbox,
     builtin_without_file: bool,
@@ -159,13 +166,15 @@ pub struct Session<'s> {
 impl<'s> Session<'s> {
     /// A session with an empty journal.
     pub fn new(backend: &'s mut dyn Backend, registry: &'s [&'static dyn Plugin], work: &'s mut Workspace) -> Self {
-        let Workspace { buffers, nested_text } = work;
+        let Workspace { buffers, nested_text: [outer, inner], composed } = work;
         buffers.foreign_error.clear();
         Session {
             backend,
             registry,
             work: buffers,
-            nested: nested_text,
+            nested: [outer, inner],
+            composed,
+            composing: 0,
             plugin: "",
             sandbox: Sandbox::Missing,
             builtin_without_file: false,
@@ -349,158 +358,25 @@ impl<'s> Session<'s> {
     }
 
     /// Undoes everything since `mark`, newest first, past failures; what could
-    /// not be undone is added to the details of `cause`.
+    /// not be undone is added to the details of `cause`. A file that ADD wrote
+    /// then stays: it says what there may be, and DEL goes by it.
     pub fn undo_to(&mut self, mark: usize, call: &Call<'_>, cause: Error) -> Error {
+        let mut complete = true;
         while let Some(entry) = self.work.journal.take_above(mark) {
             let outcome = match entry.step() {
+                Step::Remove(Removal::RemoveFile { .. }) if !complete => continue,
                 Step::Remove(removal) => {
                     let mut outcome = Ok(());
                     self.backend.remove(&[removal], &mut |_, result| outcome = result);
                     outcome
                 }
-                Step::Delegate(plugin) => self.compensate(plugin, call),
+                Step::Delegate(plugin, composed) => self.compensate(plugin, composed, call),
             };
             if let Err(error) = outcome {
+                complete = false;
                 put!(&mut cause.more(), "; not undone: ", error);
             }
         }
         cause
-    }
-
-    /// DEL of a foreign plugin whose ADD is being undone; its output must not
-    /// overwrite the error that is passed through.
-    fn compensate(&mut self, plugin: &str, call: &Call<'_>) -> Result<()> {
-        self.keep_foreign_error = true;
-        let outcome = self.delegate_to(plugin, call, Command::Del, None);
-        self.keep_foreign_error = false;
-        outcome
-    }
-
-    /// Runs the IPAM plugin of the call's config with the same command; ADD
-    /// fills `result`.
-    ///
-    /// # Errors
-    /// The plugin's own error, or why it could not be run.
-    pub fn delegate(&mut self, call: &Call<'_>, command: Command, result: Option<&mut AddResult>) -> Result<()> {
-        self.delegate_to(call.conf.ipam_type(), call, command, result)
-    }
-
-    fn delegate_to(
-        &mut self,
-        plugin: &str,
-        call: &Call<'_>,
-        command: Command,
-        result: Option<&mut AddResult>,
-    ) -> Result<()> {
-        check_plugin_type(plugin)?;
-        let builtin = self.registry.iter().copied().find(|p| p.name() == plugin);
-        match (self.backend.find(plugin, call.env.path)?, builtin) {
-            (Found::Own, Some(builtin)) => self.delegate_in_process(builtin, call, command, result),
-            (Found::Missing, Some(builtin)) if self.builtin_without_file => {
-                self.delegate_in_process(builtin, call, command, result)
-            }
-            (Found::Foreign(program), _) => self.delegate_by_exec(plugin, &program, call, command, result),
-            (Found::Own, None) => Err(err!(CONFIG, "plugin not built in", plugin)),
-            (Found::Missing, _) => {
-                Err(err!(CONFIG, "failed to find plugin", "\"", plugin, "\" in path [", call.env.path, "]"))
-            }
-        }
-    }
-
-    fn delegate_in_process(
-        &mut self,
-        plugin: &'static dyn Plugin,
-        call: &Call<'_>,
-        command: Command,
-        result: Option<&mut AddResult>,
-    ) -> Result<()> {
-        // The delegate reads the same stdin by its own keys. The buffer is
-        // taken out for as long as the delegate's config borrows it.
-        let buffer = core::mem::take(&mut self.nested);
-        let outcome = self.run_nested(plugin, call, command, result, buffer);
-        self.nested = buffer;
-        outcome
-    }
-
-    fn run_nested(
-        &mut self,
-        plugin: &'static dyn Plugin,
-        call: &Call<'_>,
-        command: Command,
-        result: Option<&mut AddResult>,
-        buffer: &mut [u8],
-    ) -> Result<()> {
-        let document = crate::conf::scan(call.raw, plugin.keys(), buffer)?;
-        let conf = crate::conf::NetConf::read(document.canonical())?;
-        let inner =
-            Call { conf: &conf, text: document.canonical(), repeated_key: document.repeated_map_key(), ..*call };
-        self.as_plugin(plugin.name(), command, |session| match (command, result) {
-            (Command::Add, Some(result)) => plugin.add(&inner, session, result),
-            (Command::Check, _) => plugin.check(&inner, session),
-            (Command::Del, _) => plugin.del(&inner, session),
-            (Command::Gc, _) => plugin.gc(&inner, session),
-            (Command::Status, _) => plugin.status(&inner, session),
-            (Command::Add, None) | (Command::Version, _) => Ok(()),
-        })
-    }
-
-    fn delegate_by_exec(
-        &mut self,
-        plugin: &str,
-        program: &str,
-        call: &Call<'_>,
-        command: Command,
-        result: Option<&mut AddResult>,
-    ) -> Result<()> {
-        let env = call.environment(command);
-        if command == Command::Add {
-            // Before it runs: an ADD that fails half way is undone by a DEL too.
-            self.work.journal.record_delegate(plugin)?;
-        }
-        let length = self.exec(plugin, program, &env, call.raw)?;
-        let Some(result) = result.filter(|_| command == Command::Add) else { return Ok(()) };
-        let Buffers { foreign_raw, foreign_text, .. } = &mut *self.work;
-        let raw = foreign_raw.get(..length).unwrap_or_default();
-        crate::result::decode::foreign(raw, call.version, foreign_text, result)
-    }
-
-    /// Runs a program as a plugin; gives the length of its output in
-    /// `work().foreign_raw`. A plugin's error object is kept in
-    /// `work().foreign_error`, to be printed as it is.
-    ///
-    /// # Errors
-    /// Code 105, or an error marked [`foreign`](Error::foreign).
-    pub fn exec(&mut self, plugin: &str, program: &str, env: &Environment<'_>, stdin: &[u8]) -> Result<usize> {
-        let Buffers { foreign_raw, foreign_text, foreign_error, .. } = &mut *self.work;
-        let exit = self.backend.exec(program, env, stdin, foreign_raw)?;
-        if exit.code == 0 {
-            return Ok(exit.stdout);
-        }
-        let output = foreign_raw.get(..exit.stdout).unwrap_or_default();
-        if crate::result::decode::is_error_object(output, foreign_text) {
-            let kept = !self.keep_foreign_error && {
-                foreign_error.clear();
-                foreign_error.extend_from_slice(output).is_ok()
-            };
-            if kept {
-                let mut error = err!(DELEGATE, "delegated plugin failed", plugin);
-                error.foreign = true;
-                return Err(error);
-            }
-        }
-        let error = err!(DELEGATE, "netplugin failed", plugin);
-        if !exit.stderr.is_empty() {
-            put!(&mut error.more(), ": \"", exit.stderr.as_str(), "\"");
-        } else if output.is_empty() {
-            put!(&mut error.more(), " with no error message");
-        } else {
-            put!(&mut error.more(), " but its diagnostic message is no JSON object");
-        }
-        if exit.code > 128 {
-            put!(&mut error.more(), ": killed by signal ", exit.code.wrapping_sub(128));
-        } else {
-            put!(&mut error.more(), ": exit status ", exit.code);
-        }
-        Err(error)
     }
 }

@@ -15,6 +15,7 @@
 
 pub mod bridge;
 pub mod dummy;
+pub mod flannel;
 pub mod forwarding;
 pub mod host_device;
 pub mod host_local;
@@ -42,6 +43,7 @@ use picocni_core::plugin::Plugin;
 pub const REGISTRY: &[&dyn Plugin] = &[
     &bridge::Bridge,
     &dummy::Dummy,
+    &flannel::Flannel,
     &host_device::HostDevice,
     &host_local::HostLocal,
     &ipvlan::Ipvlan,

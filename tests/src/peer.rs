@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use crate::{packages, paths};
 
-/// The plugin names that picocni's binary answers to today.
+/// The plugin names that both picocni's binary and the Go plugins answer to today.
 pub const PLUGINS: [&str; 13] = [
     "bridge",
     "dummy",
@@ -25,6 +25,14 @@ pub const PLUGINS: [&str; 13] = [
     "tuning",
     "vlan",
 ];
+
+/// Plugins of picocni that the package of the Go plugins does not have.
+const ELSEWHERE: [&str; 1] = ["flannel"];
+
+/// The plugin names that the plugins under test answer to.
+pub fn plugins() -> Vec<&'static str> {
+    Peer::under_test().names()
+}
 
 /// A set of CNI plugins on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +80,12 @@ impl Peer {
     /// Whether these are the Go plugins: for the places where picocni differs on purpose.
     pub fn is_go(&self) -> bool {
         matches!(self, Self::Go { .. })
+    }
+
+    /// The plugin names that these answer to.
+    pub fn names(&self) -> Vec<&'static str> {
+        let elsewhere = ELSEWHERE.iter().filter(|_| !self.is_go());
+        PLUGINS.iter().chain(elsewhere).copied().collect()
     }
 
     /// Name and version, for tables.
@@ -122,7 +136,7 @@ impl Peer {
     /// # Panics
     /// When `into` cannot be written.
     pub fn link_into(&self, into: &Path) {
-        for name in PLUGINS {
+        for name in self.names() {
             let target = match self {
                 Self::Picocni { binary } => binary.clone(),
                 Self::Go { dir } => dir.join(name),

@@ -101,7 +101,7 @@ fn bytes_that_are_not_json_are_decode_errors() {
     ];
     sandbox::run(|host| {
         let _pod = host.pod("pod");
-        for plugin in picocni_tests::peer::PLUGINS {
+        for plugin in picocni_tests::peer::plugins() {
             for stdin in cases {
                 let code = add(host, plugin, stdin).expect_failure().code;
                 // `null` decodes into an empty configuration, which then has no name.

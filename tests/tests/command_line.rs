@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use picocni_tests::peer::PLUGINS;
+use picocni_tests::peer::plugins;
 use picocni_tests::sandbox::{self, Sandbox};
 use picocni_tests::tool::{Tool, network};
 use picocni_tests::{kernel, paths, skip, vm};
@@ -93,7 +93,7 @@ fn install_makes_a_link_for_every_plugin_or_changes_nothing() {
         fs::create_dir(dir).expect("a directory");
         for _ in 0..2 {
             tool.run(&["install", "/run/install"]).expect_success();
-            for plugin in PLUGINS {
+            for plugin in plugins() {
                 let link = fs::read_link(dir.join(plugin)).unwrap_or_else(|e| panic!("{plugin}: {e}"));
                 assert_eq!(dir.join(link).canonicalize().ok(), paths::binary().canonicalize().ok());
                 let about = Command::new(dir.join(plugin)).env_clear().output().expect("it runs");
@@ -101,7 +101,7 @@ fn install_makes_a_link_for_every_plugin_or_changes_nothing() {
             }
         }
         // A file of somebody else's is left alone, and then nothing else is made either.
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             fs::remove_file(dir.join(plugin)).expect("a link");
         }
         fs::write(dir.join("portmap"), "another program").expect("a file");

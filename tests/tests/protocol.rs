@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use picocni_tests::netns::Netns;
-use picocni_tests::peer::PLUGINS;
+use picocni_tests::peer::plugins;
 use picocni_tests::sandbox::{self, Sandbox};
 use picocni_tests::{Call, kernel};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ fn missing_variables_are_all_named() {
         ("STATUS", &["CNI_PATH"]),
     ];
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for (command, variables) in required {
                 let mut none = complete(host, command, plugin);
                 for variable in variables {
@@ -54,7 +54,11 @@ fn missing_variables_are_all_named() {
 #[test]
 fn optional_variables_are_not_asked_for() {
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        // flannel's STATUS is about what its daemon wrote.
+        std::fs::create_dir("/run/flannel").expect("a directory");
+        let env = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+        std::fs::write("/run/flannel/subnet.env", env).expect("a file");
+        for plugin in plugins() {
             // GC and STATUS concern no attachment, VERSION not even the directory of plugins.
             for command in ["GC", "STATUS"] {
                 let call = host.call(command, plugin).without("CNI_CONTAINERID").without("CNI_IFNAME");
@@ -87,7 +91,7 @@ fn container_ids_are_validated() {
     let good = ["a", "0", "A-b_c.d", "9f86d081884c7d659a2feaa0c55ad015", long.as_str()];
     let bad = ["-a", ".a", "_a", "a/b", "a b", "a:b", "ä", "a\n", "a;b", "../x"];
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for id in bad {
                 complete(host, "ADD", plugin)
                     .id(id)
@@ -120,7 +124,7 @@ fn interface_names_are_validated() {
         ("a\u{3000}b", "contains / or : or whitespace"),
     ];
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for (name, phrase) in cases {
                 complete(host, "ADD", plugin).ifname(name).run().expect_error(4, &[phrase]);
             }
@@ -135,7 +139,7 @@ fn interface_names_are_validated() {
 #[test]
 fn without_a_command_a_plugin_says_what_it_is() {
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for call in [complete(host, "", plugin), complete(host, "", plugin).without("CNI_COMMAND")] {
                 let outcome = call.run();
                 assert_eq!(outcome.code, Some(0), "{outcome}");
@@ -152,7 +156,7 @@ fn without_a_command_a_plugin_says_what_it_is() {
 #[test]
 fn unknown_commands_are_refused_after_the_config_is_read() {
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for command in ["NOPE", "add", "ADD ", "INSTALL"] {
                 complete(host, command, plugin).run().expect_error(4, &["unknown CNI_COMMAND", command.trim()]);
             }
@@ -167,7 +171,7 @@ fn version_answers_without_reading_stdin() {
     let expected = "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\
                     \"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n";
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             let outcome = host.call("VERSION", plugin).hold_stdin().run();
             assert_eq!(outcome.code, Some(0), "{outcome}");
             assert_eq!(outcome.text(), expected);
@@ -183,7 +187,7 @@ fn version_answers_without_reading_stdin() {
 #[test]
 fn network_names_are_validated() {
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for command in ["ADD", "CHECK", "DEL", "GC", "STATUS"] {
                 let with_name = |name: Value| {
                     complete(host, command, plugin)
@@ -228,7 +232,7 @@ fn a_missing_version_means_0_1_0() {
 #[test]
 fn unsupported_versions_are_code_1() {
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for version in ["9.8.7", "1.2.0", "0.5.0", "0.0.0"] {
                 for command in ["ADD", "DEL"] {
                     let error = complete(host, command, plugin).conf(&conf(version)).run();
@@ -249,7 +253,7 @@ fn unsupported_versions_are_code_1() {
 #[test]
 fn commands_need_the_version_that_brought_them() {
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for (index, version) in VERSIONS.iter().enumerate() {
                 for (command, first) in [("CHECK", 4), ("GC", 6), ("STATUS", 6)] {
                     let outcome = complete(host, command, plugin).conf(&conf(version)).run();
@@ -268,7 +272,7 @@ fn commands_need_the_version_that_brought_them() {
 #[test]
 fn versions_are_numbers_with_dots() {
     sandbox::run(|host| {
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             for version in ["1.0.0.0", "abc", "1.x.0", "1..0", "v1.0.0"] {
                 complete(host, "CHECK", plugin).conf(&conf(version)).run().expect_error(6, &[]);
                 complete(host, "ADD", plugin)
@@ -325,7 +329,7 @@ fn the_plugins_own_namespace_is_refused() {
 fn errors_have_the_specified_shape() {
     sandbox::run(|host| {
         let pod = host.pod("pod");
-        for plugin in PLUGINS {
+        for plugin in plugins() {
             let error = complete(host, "ADD", plugin).netns(pod.path()).conf(&conf("1.2.3")).run().expect_failure();
             if !host.peer().is_go() {
                 // Section 5 of the specification asks for it; the Go plugins leave it out.

@@ -76,7 +76,7 @@ impl<'b> Writer<'b> {
     }
 
     /// A key that is escaped already, as raw text has it.
-    pub(super) fn raw_key(&mut self, key: &str) -> &mut Self {
+    pub fn raw_key(&mut self, key: &str) -> &mut Self {
         self.separator();
         self.put(b"\"");
         self.put(key.as_bytes());

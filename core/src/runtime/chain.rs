@@ -3,15 +3,14 @@
 use super::conflist::{Network, PluginConf};
 use super::request::{self, Injected};
 use super::{Attachment, Event, Observer, PluginCall, cache, validate, words};
-use crate::backend::{Found, Sandbox};
+use crate::backend::Sandbox;
 use crate::dispatch::{self, CallMemory};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::limits;
-use crate::plugin::Plugin;
 use crate::put;
-use crate::session::Session;
+use crate::session::{Program, Session};
 use crate::version::{self, Command};
 
 /// Requests, results and the cache file of a running chain, owned by the caller.
@@ -58,13 +57,6 @@ pub(super) enum Held {
     Nothing,
     Prev(usize),
     Valid(usize),
-}
-
-/// What a plugin's type stands for.
-#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack; there is no heap to box it")]
-pub(super) enum Program {
-    InProcess(&'static dyn Plugin),
-    Foreign(heapless::String<{ limits::PATH }>),
 }
 
 /// A network's plugins, ready to be called for one attachment.
@@ -207,7 +199,7 @@ impl<'c, 's> Chain<'c, 's> {
         held: Held,
         calls: &mut Calls,
     ) -> Result<usize> {
-        let program = self.find(plugin.kind)?;
+        let program = self.session.program(plugin.kind, self.attachment.cni_path)?;
         let Calls { request, held: out, call } = calls;
         let injected = Injected {
             prev: if let Held::Prev(length) = held { Some(text_of(out, length)) } else { None },
@@ -234,28 +226,6 @@ impl<'c, 's> Chain<'c, 's> {
                 }
                 self.take_result(length, call, out)
             }
-        }
-    }
-
-    /// Resolves a plugin's type.
-    ///
-    /// # Errors
-    /// Code 7: it is neither built in nor in CNI_PATH.
-    pub(super) fn find(&mut self, kind: &str) -> Result<Program> {
-        let builtin = self.session.registry.iter().copied().find(|plugin| plugin.name() == kind);
-        match (self.session.backend.find(kind, self.attachment.cni_path)?, builtin) {
-            (Found::Own | Found::Missing, Some(plugin)) => Ok(Program::InProcess(plugin)),
-            (Found::Foreign(path), _) => Ok(Program::Foreign(path)),
-            (Found::Own, None) => Err(err!(CONFIG, "plugin not built in", kind)),
-            (Found::Missing, None) => Err(err!(
-                CONFIG,
-                "failed to find plugin",
-                "failed to find plugin \"",
-                kind,
-                "\" in path [",
-                self.attachment.cni_path,
-                "]"
-            )),
         }
     }
 }

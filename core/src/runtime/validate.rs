@@ -1,6 +1,6 @@
 //! Whether a network can work, before anything is done.
 
-use super::chain::{Chain, ChainMemory, Program};
+use super::chain::{Chain, ChainMemory};
 use super::conflist::Network;
 use super::words::unquoted;
 use super::{Event, PluginCall};
@@ -14,6 +14,7 @@ use crate::plugin::Plugin;
 use crate::put;
 use crate::result::decode;
 use crate::session::Buffers;
+use crate::session::Program;
 use crate::version::Command;
 
 const VERSION_LIMIT: Limit = Limit::new("CNI_VERSIONS", limits::CNI_VERSIONS);
@@ -70,7 +71,7 @@ impl Chain<'_, '_> {
     /// Whether a plugin is there and supports the network's version.
     fn supports(&mut self, kind: &str, text: &mut [u8]) -> Result<()> {
         let version = if self.network.version.is_empty() { "0.1.0" } else { self.network.version };
-        let supported = match self.find(kind)? {
+        let supported = match self.session.program(kind, self.attachment.cni_path)? {
             Program::InProcess(plugin) => plugin.versions().iter().any(|known| known.as_str() == version),
             Program::Foreign(path) => self.foreign_supports(kind, &path, version, text)?,
         };

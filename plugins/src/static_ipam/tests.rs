@@ -68,7 +68,7 @@ fn the_runtime_replaces_the_args_and_they_replace_all_else() {
 #[test]
 fn refusals() {
     let from = |key: &str, value: &str| conf("").replacen('{', &format!("{{\"{key}\":{value},"), 1);
-    let many = std::iter::repeat_n(r#"{"address":"10.1.2.9/24"}"#, 17).collect::<std::vec::Vec<_>>().join(",");
+    let many = core::iter::repeat_n(r#"{"address":"10.1.2.9/24"}"#, 17).collect::<std::vec::Vec<_>>().join(",");
     let missing = conf("").replace("ipam", "other");
     for (args, conf, phrases) in [
         ("", conf(r#","addresses":[{"address":"10.1.2.9"}]"#), ["the 'address' field is expected", "got: '10.1.2.9'"]),

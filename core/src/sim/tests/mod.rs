@@ -104,7 +104,7 @@ fn there_and_back(sim: &mut SimBackend, change: Change<'_>) {
     while let Some(entry) = journal.take_above(0) {
         match entry.step() {
             Step::Remove(removal) => remove(sim, removal).unwrap(),
-            Step::Delegate(_) => panic!("no delegate here"),
+            Step::Delegate(..) => panic!("no delegate here"),
         }
     }
     assert_eq!(before, state(sim));

@@ -24,8 +24,8 @@ environment of add, check, del, gc and status (as cnitool has it):
   CAP_ARGS     capability arguments, a JSON object:
                {\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\"}]}
 
-plugins: bridge dummy host-device host-local ipvlan loopback macvlan portmap ptp
-         static tap tuning vlan
+plugins: bridge dummy flannel host-device host-local ipvlan loopback macvlan
+         portmap ptp static tap tuning vlan
 ";
 
 const DEMO: &str = "usage: picocni demo [--shell]
