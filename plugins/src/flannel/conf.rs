@@ -24,6 +24,12 @@ const OWN: [Key; 5] = [
 /// Every key that `flannel` reads.
 pub(super) const KEYS: &[Key] = &with_common::<5, { 5 + COMMON_LEN }>(OWN);
 
+/// What `delegate` may not have, with the peer's phrases.
+const TAKEN: [(&str, &str); 2] = [
+    ("name", "'delegate' dictionary must not have 'name' field, it'll be set by flannel"),
+    ("ipam", "'delegate' dictionary must not have 'ipam' field, it'll be set by flannel"),
+];
+
 const EMPTY: &str = "\"\"";
 
 /// Text made here: the defaults of a delegate, or a network.
@@ -54,13 +60,10 @@ pub(super) fn string(value: &str) -> Option<&str> {
 /// # Errors
 /// Code 7: what `delegate` may not have, with the peer's phrases.
 fn delegate_type(delegate: &str) -> Result<&str> {
-    let taken: [(&str, Phrase); 2] = [
-        ("name", &"'delegate' dictionary must not have 'name' field, it'll be set by flannel"),
-        ("ipam", &"'delegate' dictionary must not have 'ipam' field, it'll be set by flannel"),
-    ];
-    for (key, phrase) in taken {
+    for (key, phrase) in &TAKEN {
         if raw::member(delegate, key).is_some() {
-            return Err(err!(CONFIG, phrase, "put \"", key, "\" beside \"delegate\""));
+            let phrase: Phrase = phrase;
+            return Err(err!(CONFIG, phrase, "put \"", *key, "\" beside \"delegate\""));
         }
     }
     let value = raw::member(delegate, "type").unwrap_or("\"bridge\"");
@@ -90,9 +93,12 @@ pub(super) fn compose(call: &Call<'_>, subnet: Subnet<'_>, out: &mut [u8]) -> Re
     let mut writer = Writer::new(out);
     writer.begin_object();
     // The name comes first, which shows who wrote it: the peer sorts its keys.
-    for key in ["name", "cniVersion", "runtimeConfig"] {
-        let mut values = [call.text, delegate].into_iter().filter_map(|object| raw::member(object, key));
-        if let Some(value) = values.find(|value| *value != EMPTY) {
+    for key in &["name", "cniVersion", "runtimeConfig"] {
+        let mut value = call.at(&[key]);
+        if value.is_empty() || value == EMPTY {
+            value = raw::at(delegate, &[key]);
+        }
+        if !value.is_empty() {
             writer.key(key).raw(value);
         }
     }

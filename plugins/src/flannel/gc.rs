@@ -7,7 +7,7 @@ use picocni_core::session::Session;
 use picocni_core::text::fits;
 use picocni_core::version::Command;
 
-use super::saved::{self, Name, Saved};
+use super::saved::{self, Name, Path, Saved};
 use super::{Paths, ask, compose_without, halves};
 
 pub(super) fn gc(call: &Call<'_>, session: &mut Session<'_>, paths: &Paths<'_>, buffer: &mut [u8]) -> Result<()> {
@@ -44,7 +44,10 @@ fn next_stale(session: &mut Session<'_>, valid: &ValidAttachments<'_>, dir: &str
 /// Removes a saved config of this network. A delegate in process removes first
 /// what it made by it. A foreign one may have no GC, and needs the file at DEL.
 fn remove(call: &Call<'_>, session: &mut Session<'_>, dir: &str, name: &str, buffer: &mut [u8]) -> Result<()> {
-    let Some(path) = saved::path(dir, name) else { return Ok(()) };
+    let mut path = Path::new();
+    if !saved::path_of(dir, &[&name], &mut path) {
+        return Ok(());
+    }
     let Some(length) = saved::read(session, &path, halves(buffer).0)? else { return Ok(()) };
     let Some(saved) = buffer.get(..length).and_then(Saved::parse) else { return Ok(()) };
     if saved.network != call.conf.name || !session.is_built_in(saved.kind, call.env.path)? {

@@ -18,7 +18,7 @@ use picocni_core::result::AddResult;
 use picocni_core::session::Session;
 use picocni_core::version::Command;
 
-use saved::Saved;
+use saved::{Path, Saved};
 use subnet::Subnet;
 
 /// The plugin.
@@ -88,7 +88,10 @@ fn add(
     buffer: &mut [u8],
     result: Option<&mut AddResult>,
 ) -> Result<()> {
-    let path = saved::place(call, paths.data_dir).ok_or_else(|| Error::limit("FILE_NAME", limits::FILE_NAME))?;
+    let mut path = Path::new();
+    if !saved::place(call, paths.data_dir, &mut path) {
+        return Err(Error::limit("FILE_NAME", limits::FILE_NAME));
+    }
     let length = compose(call, session, paths, buffer)?;
     let content = buffer.get(..length).unwrap_or_default();
     let earlier = session.backend.read_file(&path, &mut [])?.is_some();
@@ -111,7 +114,8 @@ fn check_or_del(
     command: Command,
 ) -> Result<()> {
     let del = command == Command::Del;
-    let Some((path, mut length)) = saved::find(call, session, paths.data_dir, halves(buffer).0)? else {
+    let mut path = Path::new();
+    let Some(mut length) = saved::find(call, session, paths.data_dir, &mut path, halves(buffer).0)? else {
         let (container, dir) = (call.env.container_id, paths.data_dir);
         let missing = || Err(err!(CHANGED, "saved config of the delegate is missing", container, " in ", dir));
         return if del { Ok(()) } else { missing() };

@@ -13,7 +13,7 @@ use picocni_core::op::{Plan, Removal};
 use picocni_core::plugin::Call;
 use picocni_core::put;
 use picocni_core::session::Session;
-use picocni_core::text::fits;
+use picocni_core::text::Put;
 
 use super::conf::string;
 
@@ -26,21 +26,22 @@ pub(super) type Name = heapless::String<{ limits::FILE_NAME }>;
 /// How a config begins that we wrote.
 const OURS: &str = "{\"name\":";
 
-/// The path of a file of the directory; `None` when no file can have that name.
+/// Makes `path` that of a file of the directory; `false` when no file can have that name.
 #[inline(never)]
-pub(super) fn path(dir: &str, name: &str) -> Option<Path> {
-    fits(&[&dir, &"/", &name]).filter(|_| name.len() <= limits::FILE_NAME)
+pub(super) fn path_of(dir: &str, name: &[&dyn Put], path: &mut Path) -> bool {
+    path.clear();
+    put!(path, dir, "/");
+    let before = path.len();
+    name.iter().for_each(|part| part.put(path));
+    path.len() < limits::PATH && path.len().saturating_sub(before) <= limits::FILE_NAME
 }
 
-/// Where the config of this call's attachment is saved.
-#[inline(never)]
-pub(super) fn place(call: &Call<'_>, dir: &str) -> Option<Path> {
-    let mut name = Path::new();
-    put!(&mut name, call.env.container_id);
-    if !is_first(call) {
-        put!(&mut name, ":", call.env.ifname);
-    }
-    path(dir, &name)
+/// Makes `path` that of the config of this call's attachment; `false` when no
+/// file can have such a name.
+pub(super) fn place(call: &Call<'_>, dir: &str, path: &mut Path) -> bool {
+    let parts: [&dyn Put; 3] = [&call.env.container_id, &":", &call.env.ifname];
+    let used = if is_first(call) { 1 } else { parts.len() };
+    path_of(dir, parts.get(..used).unwrap_or_default(), path)
 }
 
 fn is_first(call: &Call<'_>) -> bool {
@@ -52,22 +53,28 @@ fn is_first(call: &Call<'_>) -> bool {
 ///
 /// # Errors
 /// Code 5; code 100: it is too long to be such a config.
+#[inline(never)]
 pub(super) fn find(
     call: &Call<'_>,
     session: &mut Session<'_>,
     dir: &str,
+    path: &mut Path,
     out: &mut [u8],
-) -> Result<Option<(Path, usize)>> {
-    for path in [place(call, dir), path(dir, call.env.container_id).filter(|_| !is_first(call))] {
-        let Some(path) = path else { continue };
-        let Some(length) = read(session, &path, out)? else { continue };
-        // The second is that of `eth0`, or the peer's.
-        let theirs = |saved: Saved<'_>| saved.network == call.conf.name && !saved.text.starts_with(OURS);
-        if place(call, dir).as_ref() == Some(&path) || out.get(..length).and_then(Saved::parse).is_some_and(theirs) {
-            return Ok(Some((path, length)));
+) -> Result<Option<usize>> {
+    if place(call, dir, path) {
+        let found = read(session, path, out)?;
+        if found.is_some() || is_first(call) {
+            return Ok(found);
         }
     }
-    Ok(None)
+    if !path_of(dir, &[&call.env.container_id], path) {
+        return Ok(None);
+    }
+    // That of `eth0`, or the peer's.
+    let found = read(session, path, out)?;
+    let saved = found.and_then(|length| Saved::parse(out.get(..length)?));
+    let theirs = |saved: Saved<'_>| saved.network == call.conf.name && !saved.text.starts_with(OURS);
+    Ok(found.filter(|_| saved.is_some_and(theirs)))
 }
 
 /// Forgets a config.

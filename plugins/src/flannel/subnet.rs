@@ -15,6 +15,9 @@ const SUBNETS: [&str; 2] = ["FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"];
 const MTU: &str = "FLANNEL_MTU";
 const IP_MASQ: &str = "FLANNEL_IPMASQ";
 
+/// One of each must be there.
+const REQUIRED: [&[&str]; 4] = [&NETWORKS, &SUBNETS, &[MTU], &[IP_MASQ]];
+
 /// The file's text. An empty one is that of a node without flannel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Subnet<'t> {
@@ -27,6 +30,7 @@ impl<'t> Subnet<'t> {
     ///
     /// # Errors
     /// Code 11: flanneld has not written it yet. Code 7: variables are missing. Code 5.
+    #[inline(never)]
     pub(super) fn load(session: &mut Session<'_>, path: &'t str, out: &'t mut [u8]) -> Result<Self> {
         let Some(length) = session.backend.read_file(path, out)? else {
             let what = " does not exist: flanneld has not written it yet; wait until flannel runs on this node";
@@ -37,9 +41,9 @@ impl<'t> Subnet<'t> {
         let error = err!(CONFIG, FAILED, path, " is missing");
         let mut before = " ";
         // All that is missing is named at once.
-        for names in [&NETWORKS[..], &SUBNETS, &[MTU], &[IP_MASQ]] {
+        for names in &REQUIRED {
             if names.iter().all(|name| subnet.value(name).is_none()) {
-                for name in names {
+                for name in *names {
                     put!(&mut error.more(), before, *name);
                     before = ", ";
                 }
@@ -49,9 +53,15 @@ impl<'t> Subnet<'t> {
     }
 
     /// The value of a variable, the last if it stands there twice.
+    #[inline(never)]
     fn value(&self, name: &str) -> Option<&'t str> {
-        let value = |line: &'t str| line.strip_prefix(name)?.strip_prefix('=');
-        self.text.lines().rev().find_map(value).map(str::trim)
+        let mut last = None;
+        for line in self.text.lines() {
+            if let Some(value) = line.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
+                last = Some(value.trim());
+            }
+        }
+        last
     }
 
     /// Hands out the networks of the cluster, none twice.
@@ -59,7 +69,7 @@ impl<'t> Subnet<'t> {
     /// # Errors
     /// Code 7.
     pub(super) fn networks(&self, each: &mut dyn FnMut(Cidr)) -> Result<()> {
-        self.cidrs(NETWORKS, each)
+        self.cidrs(&NETWORKS, each)
     }
 
     /// Hands out the subnets of the node.
@@ -67,12 +77,12 @@ impl<'t> Subnet<'t> {
     /// # Errors
     /// Code 7.
     pub(super) fn subnets(&self, each: &mut dyn FnMut(Cidr)) -> Result<()> {
-        self.cidrs(SUBNETS, each)
+        self.cidrs(&SUBNETS, each)
     }
 
     /// Lists with commas between; host bits are cleared, as in the peer.
     #[inline(never)]
-    fn cidrs(&self, names: [&'static str; 2], each: &mut dyn FnMut(Cidr)) -> Result<()> {
+    fn cidrs(&self, names: &[&'static str; 2], each: &mut dyn FnMut(Cidr)) -> Result<()> {
         for name in names {
             let Some(list) = self.value(name) else { continue };
             let parse = |item: &str| Cidr::parse(item.trim()).map(Cidr::network);

@@ -254,7 +254,7 @@ fn two_attachments_of_a_container_do_not_meet() {
     }
     // A second ADD fails in the delegate; what the first needs at DEL stays.
     let error = ask(&mut sim, "ADD", K3S).unwrap_err();
-    assert!(error.contains("duplicate allocation"), "{error}");
+    assert!(error.contains("container interface exists already"), "{error}");
     assert!(has(&sim, "c1"));
     let valid = |list: &str| with(&format!(r#""cni.dev/valid-attachments":[{list}]"#));
     ask(&mut sim, "GC", &valid(r#"{"containerID":"c1","ifname":"eth0"}"#)).unwrap();
