@@ -39,6 +39,12 @@ fn conf(kind: &str, extra: Value) -> Value {
     conf
 }
 
+/// Without the second, which waits for the detection of duplicates.
+fn one_family(conf: &mut Value) {
+    conf["ipam"]["ranges"].as_array_mut().expect("ranges").truncate(1);
+    conf["ipam"]["routes"].as_array_mut().expect("routes").truncate(1);
+}
+
 /// ADD, CHECK and DEL; what ADD printed and what was there.
 fn life(host: &Sandbox, conf: &Value, between: impl FnOnce(&Pod<'_>, &Value)) {
     let before = host.state();
@@ -58,7 +64,9 @@ fn life(host: &Sandbox, conf: &Value, between: impl FnOnce(&Pod<'_>, &Value)) {
         assert_eq!(inside.addresses_of("eth0"), printed);
         assert!(result["ips"].as_array().expect("ips").iter().all(|ip| ip["interface"] == 0), "{result}");
         assert!(inside.has_route("0.0.0.0/0", Some("10.9.0.1".parse().expect("an address"))), "{:?}", inside.routes);
-        assert!(inside.has_route("::/0", Some("2001:db8:9::1".parse().expect("an address"))), "{:?}", inside.routes);
+        let dual = printed.len() == 2;
+        let v6 = Some("2001:db8:9::1".parse().expect("an address"));
+        assert_eq!(inside.has_route("::/0", v6), dual, "{:?}", inside.routes);
         let mut with_prev = conf.clone();
         with_prev["prevResult"] = result.clone();
         pod.call("CHECK", &with_prev).run().expect_quiet();
@@ -98,7 +106,10 @@ fn macvlan_in_every_mode() {
     sandbox::run(|host| {
         let machine = network(host);
         for mode in ["", "bridge", "private", "vepa", "passthru"] {
-            let conf = conf("macvlan", json!({"mode": mode, "mtu": 1400, "bcqueuelen": 500}));
+            let mut conf = conf("macvlan", json!({"mode": mode, "mtu": 1400, "bcqueuelen": 500}));
+            if mode != "bridge" {
+                one_family(&mut conf);
+            }
             life(host, &conf, |pod, result| {
                 let eth0 = pod.inside().link("eth0").clone();
                 assert_eq!((eth0.kind.as_str(), eth0.mtu), ("macvlan", 1400));
@@ -138,9 +149,8 @@ fn ipvlan_in_every_mode() {
         let machine = network(host);
         for mode in ["", "l2", "l3", "l3s"] {
             let mut conf = conf("ipvlan", json!({"mode": mode, "mtu": 1400}));
-            if mode.starts_with("l3") {
-                // Layer 3 has no neighbours: the kernel refuses none of this, but nothing answers for the gateway.
-                conf["ipam"]["ranges"] = json!([[{"subnet": "10.9.0.0/24"}], [{"subnet": "2001:db8:9::/64"}]]);
+            if mode != "l2" {
+                one_family(&mut conf);
             }
             life(host, &conf, |pod, result| {
                 let eth0 = pod.inside().link("eth0").clone();
@@ -180,7 +190,11 @@ fn vlan_has_its_id_and_mtu() {
         for (extra, mtu) in
             [(json!({"vlanId": 7}), 1500), (json!({"vlanId": 4094, "mtu": 1400}), 1400), (json!({}), 1500)]
         {
-            life(host, &conf("vlan", extra), |pod, _| {
+            let mut conf = conf("vlan", extra);
+            if mtu == 1400 {
+                one_family(&mut conf);
+            }
+            life(host, &conf, |pod, _| {
                 let eth0 = pod.inside().link("eth0").clone();
                 assert_eq!((eth0.kind.as_str(), eth0.mtu), ("vlan", mtu));
             });
