@@ -17,12 +17,14 @@
 //! | [`panics`] | ways to panic that are left in the program, by crate |
 //! | [`process`] | posix_spawn with times, memory and system calls |
 //! | [`runner`] | the stages of `tests/run` |
+//! | [`conformance`] | the rules of the specification, for any directory of plugins |
 //! | [`budgets`] | the figures of `budgets.toml` |
 //! | [`vm`] | the tests once more, in a virtual machine with a stock kernel |
 //! | [`skip`] | tests that cannot run here say why and are counted |
 
 pub mod attachment;
 pub mod budgets;
+pub mod conformance;
 pub mod kernel;
 pub mod netns;
 pub mod outside;

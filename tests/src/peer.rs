@@ -47,6 +47,11 @@ pub enum Peer {
         /// Their directory.
         dir: PathBuf,
     },
+    /// Plugins of whoever made them: every program in a directory.
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+    },
 }
 
 impl Peer {
@@ -103,14 +108,37 @@ impl Peer {
                 let version = packages::version("sid", "containernetworking-plugins");
                 format!("Go reference plugins {}", version.as_deref().unwrap_or("of unknown version"))
             }
+            Self::Directory { dir } => format!("plugins of {}", dir.display()),
         }
+    }
+
+    /// The plugins' names, sorted. Of a directory: its programs, without one that others are links to.
+    ///
+    /// # Panics
+    /// When the directory cannot be read.
+    pub fn names(&self) -> Vec<String> {
+        let Self::Directory { dir } = self else {
+            return PLUGINS.map(str::to_owned).to_vec();
+        };
+        let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        let paths: Vec<PathBuf> = entries.map(|e| e.expect("a directory entry").path()).collect();
+        let behind_links: Vec<PathBuf> =
+            paths.iter().filter(|p| p.is_symlink()).filter_map(|p| p.canonicalize().ok()).collect();
+        let is_plugin = |path: &&PathBuf| {
+            let program = fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+            program && (path.is_symlink() || path.canonicalize().is_ok_and(|p| !behind_links.contains(&p)))
+        };
+        let name = |path: &PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned());
+        let mut names: Vec<String> = paths.iter().filter(is_plugin).filter_map(name).collect();
+        names.sort();
+        names
     }
 
     /// The directories the plugins' files live in.
     pub fn directories(&self) -> Vec<PathBuf> {
         match self {
             Self::Picocni { binary } => binary.parent().map(Path::to_path_buf).into_iter().collect(),
-            Self::Go { dir } => vec![dir.clone()],
+            Self::Go { dir } | Self::Directory { dir } => vec![dir.clone()],
         }
     }
 
@@ -127,7 +155,9 @@ impl Peer {
                     symlink("picocni", into.join(name)).expect("a link in the plugin directory");
                 }
             }
-            Self::Go { dir } => PLUGINS.iter().for_each(|name| install(&dir.join(name), &into.join(name))),
+            Self::Go { dir } | Self::Directory { dir } => {
+                self.names().iter().for_each(|name| install(&dir.join(name), &into.join(name)));
+            }
         }
     }
 
@@ -139,7 +169,7 @@ impl Peer {
         for name in self.names() {
             let target = match self {
                 Self::Picocni { binary } => binary.clone(),
-                Self::Go { dir } => dir.join(name),
+                Self::Go { dir } | Self::Directory { dir } => dir.join(&name),
             };
             symlink(target, into.join(name)).expect("a link in the plugin directory");
         }

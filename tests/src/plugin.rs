@@ -59,6 +59,11 @@ impl Call {
         self
     }
 
+    /// An environment variable as it will be sent.
+    pub fn variable(&self, key: &str) -> Option<&str> {
+        self.environment.get(key).map(String::as_str)
+    }
+
     /// Takes an environment variable away.
     pub fn without(mut self, key: &str) -> Self {
         self.environment.remove(key);
@@ -151,6 +156,18 @@ impl Call {
                 elapsed: started.elapsed(),
             }
         })
+    }
+}
+
+/// What is sent: the variables of the protocol and stdin.
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let variables = self.environment.iter().filter(|(key, _)| key.starts_with("CNI_"));
+        for (key, value) in variables {
+            write!(f, "{key}={value:?} ")?;
+        }
+        let name = self.program.file_name().unwrap_or_default().to_string_lossy();
+        write!(f, "{name} <<< '{}'", String::from_utf8_lossy(&self.stdin))
     }
 }
 

@@ -16,7 +16,7 @@ use std::process::{Command, ExitCode};
 
 use picocni_tests::packages::Set;
 use picocni_tests::runner::Runner;
-use picocni_tests::{packages, panics, paths, peer, vm};
+use picocni_tests::{conformance, packages, panics, paths, peer, vm};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
 const BLACK_BOX: [&str; 17] = [
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         Some("long") => Mode::Long,
         Some("bench") => return bench(&words[1..], offline),
         Some("vm") => return machine(&words[1..], offline),
+        Some("conformance") => return conformance::command::main(&words[1..]),
         Some(other) => {
             eprintln!("tests/run: {other}? Known: quick, long, ci, bench, vm, --offline; nothing for everything");
             return ExitCode::from(2);
