@@ -5,6 +5,8 @@
 //! tests/run quick      the inner loop: sizes, unit, example and end-to-end tests, no packages
 //! tests/run long       all of it, and longer fuzzing
 //! tests/run ci         all of it, and format, clippy, documents
+//! tests/run conformance DIR   the rules of the specification, asked of any plugins; `conformance --help`. Without DIR
+//!                      as a part of everything: ours, and the Go plugins if they are there
 //! tests/run bench      the benchmark; `bench --check` holds it to the budgets
 //! tests/run vm         the end-to-end tests in a virtual machine; `vm --test bridge`, `vm FILTER` run some of them
 //! --offline            uses no network; what needs it is counted as skipped
@@ -58,9 +60,12 @@ fn main() -> ExitCode {
         Some("long") => Mode::Long,
         Some("bench") => return bench(&words[1..], offline),
         Some("vm") => return machine(&words[1..], offline),
+        Some("conformance") if words.len() == 1 => return conform_alone(offline),
         Some("conformance") => return conformance::command::main(&words[1..]),
         Some(other) => {
-            eprintln!("tests/run: {other}? Known: quick, long, ci, bench, vm, --offline; nothing for everything");
+            eprintln!(
+                "tests/run: {other}? Known: quick, long, ci, bench, vm, conformance, --offline; nothing for everything"
+            );
             return ExitCode::from(2);
         }
     };
@@ -94,6 +99,7 @@ fn main() -> ExitCode {
     }
     if mode > Mode::Quick {
         run.stage("peer", on_go_plugins);
+        run.stage("conformance", conform);
         run.stage("vm", |run| vm::run(run, &vm::Selection::default()));
         run.stage("fuzz-replay", |run| {
             let target = paths::target_of("fuzz");
@@ -228,6 +234,32 @@ fn on_go_plugins(run: &mut Runner) -> Result<(), String> {
     tests(run, &words, &[("PICOCNI_PEER", OsStr::new("go"))])
 }
 
+/// The rules of the specification: none fails for ours, exactly the listed ones fail for the Go plugins.
+fn conform(run: &mut Runner) -> Result<(), String> {
+    let rules = conformance::rules();
+    let ask = |peer: &peer::Peer, name: &str| {
+        let report = conformance::run(peer, &peer.names(), &rules);
+        let conformance::Counts { passed, failed, not_applicable } = report.counts(None);
+        println!("{name}: {passed} passed, {failed} failed, {not_applicable} not applicable");
+        let file = paths::target().join(format!("conformance-{name}.xml"));
+        fs::write(&file, report.junit()).map_err(|e| format!("{}: {e}", file.display()))?;
+        Ok::<_, String>(report)
+    };
+    let ours = ask(&peer::Peer::picocni(), "picocni")?;
+    if !ours.failures().is_empty() {
+        return Err(ours.table());
+    }
+    let Some(peer::Peer::Go { dir }) = peer::Peer::go() else {
+        run.skip(rules.len(), "the Go plugins have not been fetched (--offline)");
+        return Ok(());
+    };
+    let list = paths::root().join("tests/conformance-go.toml");
+    let listed = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+    // All of theirs, not only those that ours has too.
+    let go = ask(&peer::Peer::Directory { dir }, "go")?;
+    conformance::expected::compare(&go, &listed).map(|_| ()).map_err(|e| format!("{e}\n{}", go.table()))
+}
+
 /// Every fuzz target for a few seconds, instrumented by the stable compiler.
 fn fuzz(run: &mut Runner, seconds: u32) -> Result<(), String> {
     let dir = paths::root().join("fuzz");
@@ -273,6 +305,13 @@ fn fuzz(run: &mut Runner, seconds: u32) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn conform_alone(offline: bool) -> ExitCode {
+    let mut run = Runner::new(offline);
+    run.stage("sizes", sizes);
+    run.stage("conformance", conform);
+    if run.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn bench(words: &[String], offline: bool) -> ExitCode {

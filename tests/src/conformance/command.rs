@@ -11,6 +11,7 @@ const USAGE: &str = "\
 tests/run conformance DIR [--plugin NAME]... [--rule TEXT] [--junit FILE]
 
 Asks the rules of the CNI specification of every plugin in the directory DIR, each on a private host.
+Without any words: of picocni and of the Go plugins, whose known failures are listed in tests/conformance-go.toml.
   --plugin NAME   only this plugin; more than once for several
   --rule TEXT     only rules whose name contains TEXT
   --junit FILE    also writes a report in JUnit XML

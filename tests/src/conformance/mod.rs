@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 pub use profiles::{Profile, Role};
-pub use report::Report;
+pub use report::{Counts, Report};
 pub use trial::{Container, Trial};
 
 use crate::peer::Peer;

@@ -34,6 +34,12 @@ impl Report {
         failed.map(|c| (c.plugin.as_str(), c.rule.as_str(), c.why())).collect()
     }
 
+    /// Whether a rule does not concern a plugin, or could not be asked here.
+    pub fn is_not_applicable(&self, plugin: &str, rule: &str) -> bool {
+        let mut cells = self.cells.iter().filter(|c| c.plugin == plugin && c.rule == rule);
+        cells.any(|c| matches!(c.verdict, Verdict::NotApplicable(_)))
+    }
+
     /// Rules asked of one plugin, or of all.
     pub fn counts(&self, plugin: Option<&str>) -> Counts {
         let mut counts = Counts::default();
