@@ -226,3 +226,18 @@ fn config_dns_replaces_the_ipam_plugins() {
         assert_eq!(replaced["dns"], dns);
     });
 }
+
+/// A bridge that an administrator made takes the MAC of a port, so it has another one after ADD than before.
+#[test]
+fn the_mac_of_a_bridge_that_was_there_is_the_one_it_has_afterwards() {
+    sandbox::run(|host| {
+        edit::bridge("br0");
+        let pod = Pod::new(host, "c1");
+        let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0",
+            "ipam": {"type": "host-local", "subnet": "10.1.2.0/24"}});
+        let result = pod.add(&conf).expect_result();
+        assert_eq!(result["interfaces"][0]["mac"], Snapshot::here().link("br0").mac.as_str());
+        conf["prevResult"] = result;
+        pod.call("CHECK", &conf).run().expect_quiet();
+    });
+}

@@ -24,7 +24,7 @@ const CONTAINER: i32 = 2;
 
 pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
     let conf = Conf::read(call)?;
-    let bridge = ensure_bridge(&conf, session)?;
+    let mut bridge = ensure_bridge(&conf, session)?;
     let tag = call.owner().tag();
     let request = veth::Request {
         mtu: conf.mtu,
@@ -37,6 +37,12 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     // Before addresses are asked for: a DHCP client asks by this interface.
     let pair = veth::create(call, session, &request)?;
     set_up_port(&conf, session, &tag, &pair)?;
+    // A bridge that was made without a MAC takes that of a port.
+    if Tag::read(&bridge.alias).is_none()
+        && let Some(now) = session.backend.link(Ns::Host, &conf.bridge)?
+    {
+        bridge.mac = now.mac;
+    }
     if call.conf.has_ipam() {
         link::delegate(call, session, result)?;
     }

@@ -14,6 +14,7 @@ use picocni_core::limits;
 use picocni_core::name::IfName;
 use picocni_core::observe::{Link, Ns};
 use picocni_core::op::{Change, Plan, Removal};
+use picocni_core::owner::{Tag, stale_records};
 use picocni_core::plugin::{Call, Plugin};
 use picocni_core::result::{AddResult, Interface};
 use picocni_core::session::Session;
@@ -90,7 +91,12 @@ impl Plugin for HostDevice {
     }
 
     fn gc(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-        link::forward(call, session, Command::Gc)
+        let mut failures = Failures::new();
+        if let Some(valid) = ValidAttachments::read(call.text)? {
+            failures.note(return_stale(session, call.conf.name, &valid));
+        }
+        failures.note(link::forward(call, session, Command::Gc));
+        failures.into_result()
     }
 
     fn status(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
@@ -137,9 +143,28 @@ fn move_in(call: &Call<'_>, session: &mut Session<'_>, link: &Link) -> Result<Li
 /// Gives the device back as the record says, or under the name in its alias, as
 /// the peer moves it.
 fn move_out(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-    let tag = call.owner().tag();
-    let was = record::Device::load(session, &tag)?;
     let inside = if session.has_sandbox() { session.backend.link(Ns::Sandbox, &call.env.ifname)? } else { None };
+    give_back(session, &call.owner().tag(), inside)
+}
+
+/// Gives back what belongs to no valid attachment of the network: devices whose
+/// sandbox went before them.
+fn return_stale(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
+    loop {
+        let stale = stale_records(session.backend, record::DIR, network, valid)?;
+        if stale.is_empty() {
+            return Ok(());
+        }
+        for tag in &stale {
+            give_back(session, tag, None)?;
+        }
+    }
+}
+
+/// Gives the device of an attachment back: the one in its sandbox, or else the
+/// one that is back on the host already.
+fn give_back(session: &mut Session<'_>, tag: &Tag, inside: Option<Link>) -> Result<()> {
+    let was = record::Device::load(session, tag)?;
     let place = match (&inside, &was) {
         (Some(link), _) => Some((Ns::Sandbox, link.clone())),
         (None, Some(was)) => stranded(session, was)?.map(|link| (Ns::Host, link)),
@@ -154,7 +179,7 @@ fn move_out(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         }
     }
     let Some(was) = was else { return Ok(()) };
-    let path = record::path(&tag)?;
+    let path = record::path(tag)?;
     let mut plan = Plan::new();
     for cidr in &was.addresses {
         plan.remove(Removal::RestoreAddress { name: was.name, cidr: *cidr })?;

@@ -11,7 +11,7 @@ use picocni_core::session::Session;
 use picocni_core::text::fits;
 
 /// Records, one file per attachment, named by its tag.
-const DIR: &str = "/run/cni/picocni/host-device";
+pub(super) const DIR: &str = "/run/cni/picocni/host-device";
 
 /// Addresses of a device that are kept.
 const ADDRESSES: usize = limits::IPS;
