@@ -18,6 +18,7 @@
 //! | [`process`] | posix_spawn with times, memory and system calls |
 //! | [`runner`] | the stages of `tests/run` |
 //! | [`conformance`] | the rules of the specification, for any directory of plugins |
+//! | [`differential`] | what a call printed and left, in words that two sets of plugins share |
 //! | [`budgets`] | the figures of `budgets.toml` |
 //! | [`vm`] | the tests once more, in a virtual machine with a stock kernel |
 //! | [`skip`] | tests that cannot run here say why and are counted |
@@ -25,6 +26,7 @@
 pub mod attachment;
 pub mod budgets;
 pub mod conformance;
+pub mod differential;
 pub mod kernel;
 pub mod netns;
 pub mod outside;

@@ -165,7 +165,7 @@ impl Address {
 impl Route {
     /// An IPv6 route that the kernel keeps by itself for an address or for multicast. It comes and goes with the carrier
     /// and with duplicate address detection, later than the address that is listed anyway.
-    pub(super) fn follows_an_address(&self) -> bool {
+    pub fn follows_an_address(&self) -> bool {
         let local = self.table == 255 && self.destination.contains(':');
         self.protocol == "kernel" && (local || self.destination.starts_with("fe80:"))
     }
