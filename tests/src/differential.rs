@@ -5,11 +5,10 @@
 
 use std::path::Path;
 
-use netlink_packet_route::link::InfoKind;
 use serde_json::Value;
 
 use crate::Pod;
-use crate::kernel::{self, Link, Route, Snapshot};
+use crate::kernel::{self, Link, LinkType, Route, Snapshot};
 use crate::peer::Peer;
 use crate::sandbox::{self, Sandbox};
 
@@ -21,7 +20,7 @@ pub struct Scenario {
     /// The configurations of a chain, each with its `type`.
     pub chain: Vec<Value>,
     /// Kind of link that the kernel has to have.
-    pub needs: Option<InfoKind>,
+    pub needs: Option<LinkType>,
     /// Makes what is on the host before.
     pub before: fn(),
 }
@@ -38,14 +37,13 @@ impl Scenario {
     }
 
     /// Only where the kernel has links of a kind.
-    pub fn needs(self, kind: InfoKind) -> Self {
-        Self { needs: Some(kind), ..self }
+    pub fn needs(self, link_type: LinkType) -> Self {
+        Self { needs: Some(link_type), ..self }
     }
 
     /// Whether it can be asked on this kernel.
     pub fn is_possible(&self) -> bool {
-        let kind = self.needs.clone();
-        kind.is_none_or(|kind| sandbox::run_with(Peer::picocni(), |_| kernel::edit::can_make(kind)))
+        self.needs.is_none_or(|link_type| link_type.try_out().is_ok())
     }
 
     /// Runs ADD, CHECK and DEL with the plugins of `peer`, and says what was printed and what was there.

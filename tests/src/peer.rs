@@ -31,7 +31,8 @@ const ELSEWHERE: [&str; 1] = ["flannel"];
 
 /// The plugin names that the plugins under test answer to.
 pub fn plugins() -> Vec<&'static str> {
-    Peer::under_test().names()
+    let elsewhere = ELSEWHERE.iter().filter(|_| !Peer::under_test().is_go());
+    PLUGINS.iter().chain(elsewhere).copied().collect()
 }
 
 /// A set of CNI plugins on disk.
@@ -87,12 +88,6 @@ impl Peer {
         matches!(self, Self::Go { .. })
     }
 
-    /// The plugin names that these answer to.
-    pub fn names(&self) -> Vec<&'static str> {
-        let elsewhere = ELSEWHERE.iter().filter(|_| !self.is_go());
-        PLUGINS.iter().chain(elsewhere).copied().collect()
-    }
-
     /// Name and version, for tables.
     pub fn version(&self) -> String {
         match self {
@@ -118,7 +113,8 @@ impl Peer {
     /// When the directory cannot be read.
     pub fn names(&self) -> Vec<String> {
         let Self::Directory { dir } = self else {
-            return PLUGINS.map(str::to_owned).to_vec();
+            let elsewhere = ELSEWHERE.iter().filter(|_| !self.is_go());
+            return PLUGINS.iter().chain(elsewhere).map(|name| (*name).to_owned()).collect();
         };
         let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         let paths: Vec<PathBuf> = entries.map(|e| e.expect("a directory entry").path()).collect();

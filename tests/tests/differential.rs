@@ -3,9 +3,8 @@
 
 use std::fs;
 
-use netlink_packet_route::link::InfoKind;
 use picocni_tests::differential::Scenario;
-use picocni_tests::kernel::{difference, edit};
+use picocni_tests::kernel::{LinkType, difference, edit};
 use picocni_tests::peer::Peer;
 use picocni_tests::skip;
 use serde_json::{Value, json};
@@ -172,7 +171,7 @@ fn other_plugins() -> Vec<Scenario> {
         one("ptp plain", "ptp", json!({"ipam": v4()})),
         one("ptp dual", "ptp", json!({"mtu": 1400, "ipam": dual()})),
         one("ptp dns", "ptp", json!({"ipam": v4(), "dns": {"domain": "example.org"}})),
-        one("dummy", "dummy", json!({"ipam": dual()})).needs(InfoKind::Dummy),
+        one("dummy", "dummy", json!({"ipam": dual()})).needs(LinkType::Dummy),
     ]
 }
 
@@ -182,9 +181,9 @@ fn on_a_master() -> Vec<Scenario> {
         let mut conf = conf(plugin, "1.1.0", extra);
         conf["master"] = "up0".into();
         let kind = match plugin {
-            "macvlan" => InfoKind::MacVlan,
-            "ipvlan" => InfoKind::IpVlan,
-            _ => InfoKind::Vlan,
+            "macvlan" => LinkType::Macvlan,
+            "ipvlan" => LinkType::Ipvlan,
+            _ => LinkType::Vlan,
         };
         Scenario::new(name, vec![conf]).needs(kind).before(|| {
             edit::veth("up0", "wire");

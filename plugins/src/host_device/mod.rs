@@ -7,7 +7,7 @@ mod record;
 mod tests;
 
 use picocni_core::check;
-use picocni_core::conf::IPAM;
+use picocni_core::conf::{IPAM, ValidAttachments};
 use picocni_core::error::{Code, Error, Failures, Result};
 use picocni_core::json::Key;
 use picocni_core::limits;

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-use netlink_packet_route::link::{InfoKind, LinkAttribute};
+use netlink_packet_route::link::LinkAttribute;
 use serde_json::{Value, json};
 
-use crate::kernel::{Snapshot, edit};
+use crate::kernel::{LinkType, Snapshot, edit};
 use crate::netns::Netns;
 
 /// What a plugin is for.
@@ -76,12 +76,12 @@ const CHAINED: Profile = Profile { role: Role::Chained, delegates: false, furnis
 static PROFILES: [Profile; 13] = [
     Profile { plugin: "bridge", keys: || json!({"bridge": "conf0", "isGateway": true}), ..INTERFACE },
     Profile { plugin: "ptp", ..INTERFACE },
-    Profile { plugin: "macvlan", lacks: || kernel_without(InfoKind::MacVlan), ..ON_MASTER },
-    Profile { plugin: "ipvlan", lacks: || kernel_without(InfoKind::IpVlan), ..ON_MASTER },
+    Profile { plugin: "macvlan", lacks: || kernel_without(LinkType::Macvlan), ..ON_MASTER },
+    Profile { plugin: "ipvlan", lacks: || kernel_without(LinkType::Ipvlan), ..ON_MASTER },
     Profile {
         plugin: "vlan",
         keys: || json!({"master": "up0", "vlanId": 7}),
-        lacks: || kernel_without(InfoKind::Vlan),
+        lacks: || kernel_without(LinkType::Vlan),
         ..ON_MASTER
     },
     Profile {
@@ -90,7 +90,7 @@ static PROFILES: [Profile; 13] = [
         prepare: || edit::veth("dev0", "dev1"),
         ..INTERFACE
     },
-    Profile { plugin: "dummy", lacks: || kernel_without(InfoKind::Dummy), ..INTERFACE },
+    Profile { plugin: "dummy", lacks: || kernel_without(LinkType::Dummy), ..INTERFACE },
     // With an owner it needs no `ip` program.
     Profile { plugin: "tap", keys: || json!({"owner": 0, "group": 0}), lacks: no_tun, ..INTERFACE },
     Profile { plugin: "loopback", role: Role::Loopback, delegates: false, ..INTERFACE },
@@ -122,9 +122,8 @@ pub(super) fn ipam(plugin: &str) -> Value {
     }
 }
 
-fn kernel_without(kind: InfoKind) -> Option<String> {
-    let name = kind.to_string();
-    (!edit::can_make(kind)).then(|| format!("the kernel has no links of kind {name}"))
+fn kernel_without(link_type: LinkType) -> Option<String> {
+    link_type.try_out().err().map(|_| format!("the kernel has no links of kind {}", link_type.name()))
 }
 
 fn no_tun() -> Option<String> {
