@@ -177,13 +177,14 @@ impl Child {
         true
     }
 
-    /// The beginning is kept, the rest is read and dropped.
+    /// What it says is passed on, as the specification asks for (section 4); the beginning is kept for our error.
     fn drain_stderr(&mut self, text: &mut heapless::String<{ limits::DETAILS }>) {
         let Some(fd) = self.stderr.as_ref().filter(|fd| readable(fd)) else { return };
         let mut bytes = [0u8; 1024];
         match read(fd, &mut bytes) {
             Ok(0) => self.stderr = None,
             Ok(more) => {
+                let _ = write(sys::stderr(), bytes.get(..more).unwrap_or_default());
                 for byte in bytes.iter().take(more) {
                     let shown = if byte.is_ascii_graphic() { char::from(*byte) } else { ' ' };
                     let _ = text.push(shown);

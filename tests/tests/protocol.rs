@@ -355,6 +355,25 @@ fn a_delegates_error_is_passed_on_unchanged() {
     });
 }
 
+#[test]
+fn what_a_delegate_says_on_stderr_is_passed_on() {
+    sandbox::run(|host| {
+        let pod = host.pod("pod");
+        let result = r#"{"cniVersion":"1.0.0","ips":[{"address":"10.1.2.3/24"}]}"#;
+        foreign_plugin(
+            host,
+            "chatty",
+            &format!("echo 'a word in passing' >&2; [ $CNI_COMMAND != ADD ] || echo '{result}'"),
+        );
+        let conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": {"type": "chatty"}});
+        for command in ["ADD", "DEL"] {
+            let outcome = host.call(command, "bridge").netns(pod.path()).conf(&conf).run();
+            assert_eq!(outcome.code, Some(0), "{outcome}");
+            assert!(outcome.stderr.contains("a word in passing"), "{outcome}");
+        }
+    });
+}
+
 /// Adds a plugin of somebody else to the plugin directory: a shell script.
 fn foreign_plugin(host: &Sandbox, name: &str, script: &str) {
     use std::os::unix::fs::PermissionsExt;
