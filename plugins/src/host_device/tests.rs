@@ -101,10 +101,8 @@ fn a_device_that_the_peer_moved() {
 }
 
 /// The kernel gives a device back whose namespace ends, under the name that it had there.
-#[test]
-fn a_device_whose_sandbox_went_before_it() {
-    let mut sim = host();
-    call(&mut sim, &step(&HostDevice, "ADD", "c1", NETNS, CONF)).unwrap();
+fn outlive_the_sandbox(sim: &mut SimBackend) {
+    call(sim, &step(&HostDevice, "ADD", "c1", NETNS, CONF)).unwrap();
     sim.open_sandbox(NETNS).unwrap();
     // What the kernel does: back, down, with its alias.
     let mut failed = false;
@@ -116,11 +114,23 @@ fn a_device_whose_sandbox_went_before_it() {
     sim.arrange(&[Change::SetLink { ns: Ns::Host, link, set, undo: picocni_core::op::Undo::WithLink }]).unwrap();
     sim.end_process();
     sim.remove_sandbox(NETNS);
-    for _ in 0..2 {
-        call(&mut sim, &step(&HostDevice, "DEL", "c1", NETNS, CONF)).unwrap();
+}
+
+/// By the attachment's DEL, or by GC where that never comes.
+#[test]
+fn a_device_whose_sandbox_went_before_it() {
+    let gc = CONF.replacen('{', r#"{"cni.dev/valid-attachments":[],"#, 1);
+    for (command, container, conf) in [("DEL", "c1", CONF), ("GC", "", gc.as_str())] {
+        let mut sim = host();
+        outlive_the_sandbox(&mut sim);
+        for _ in 0..2 {
+            call(&mut sim, &step(&HostDevice, command, container, "", conf)).unwrap();
+        }
+        assert!(host_link(&mut sim, "ens3").unwrap().up);
+        assert_eq!(addresses(&mut sim, "ens3").len(), 2);
+        let record = "/run/cni/picocni/host-device/net:c1:eth0";
+        assert!(sim.read_file(record, &mut [0; 64]).unwrap().is_none());
     }
-    assert!(host_link(&mut sim, "ens3").unwrap().up);
-    assert_eq!(addresses(&mut sim, "ens3").len(), 2);
 }
 
 /// The name on the host was taken meanwhile: nothing is lost, and DEL can be called again.
