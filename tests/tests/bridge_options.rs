@@ -241,3 +241,20 @@ fn the_mac_of_a_bridge_that_was_there_is_the_one_it_has_afterwards() {
         pod.call("CHECK", &conf).run().expect_quiet();
     });
 }
+
+#[test]
+fn an_interface_may_stay_down() {
+    sandbox::run(|host| {
+        let pod = Pod::new(host, "pod");
+        let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0",
+            "disableContainerInterface": true});
+        let result = pod.add(&conf).expect_result();
+        assert_eq!(result["interfaces"][2]["name"], "eth0");
+        assert!(!pod.inside().link("eth0").up);
+        assert!(pod.host_end().up);
+        conf["ipam"] = json!({"type": "host-local", "subnet": "10.1.2.0/24"});
+        Pod::new(host, "other")
+            .add(&conf)
+            .expect_phrases(&["cannot use IPAM when DisableContainerInterface flag is set"]);
+    });
+}

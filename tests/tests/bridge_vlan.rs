@@ -154,3 +154,30 @@ fn gc_takes_the_guard_back() {
         assert_eq!(records(), 0);
     });
 }
+
+#[test]
+fn vlan_ids_are_validated() {
+    sandbox::run(|host| {
+        for (number, (extra, phrase)) in [
+            (json!({"vlan": -1}), "invalid VLAN ID"),
+            (json!({"vlan": 4095}), "invalid VLAN ID"),
+            (json!({"vlanTrunk": [{"minID": 0, "maxID": 7}]}), "incorrect trunk minID parameter"),
+            (json!({"vlanTrunk": [{"minID": 4095, "maxID": 4096}]}), "incorrect trunk minID parameter"),
+            (json!({"vlanTrunk": [{"minID": 7, "maxID": 0}]}), "incorrect trunk maxID parameter"),
+            (json!({"vlanTrunk": [{"minID": 7, "maxID": 4095}]}), "incorrect trunk maxID parameter"),
+            (json!({"vlanTrunk": [{"minID": 8, "maxID": 7}]}), "minID is greater than maxID in trunk parameter"),
+            (json!({"vlanTrunk": [{"maxID": 7}]}), "configured simultaneously, minID is missing"),
+            (json!({"vlanTrunk": [{"minID": 7}]}), "configured simultaneously, maxID is missing"),
+            (json!({"vlanTrunk": [{"id": 0}]}), "incorrect trunk id parameter"),
+            (json!({"vlanTrunk": [{"id": 4095}]}), "incorrect trunk id parameter"),
+            (json!({"vlanTrunk": [{"id": 7}, {"id": -7}]}), "incorrect trunk id parameter"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let pod = Pod::new(host, &format!("pod{number}"));
+            pod.add(&conf(extra)).expect_phrases(&[phrase]);
+            assert!(pod.inside().find_link("eth0").is_none());
+        }
+    });
+}

@@ -1,9 +1,10 @@
 //! ptp: the pod's cable to the host, which is its router (rows 78 to 81 of `parity.tsv`).
 
-use picocni_tests::Pod;
 use picocni_tests::kernel::{self, Snapshot};
+use picocni_tests::outside::Outside;
 use picocni_tests::sandbox;
-use picocni_tests::traffic::{Protocol, Server, who};
+use picocni_tests::traffic::{Protocol, Server, ask, who};
+use picocni_tests::{Pod, skip};
 use serde_json::{Value, json};
 
 fn conf(extra: Value) -> Value {
@@ -114,6 +115,42 @@ fn needs_addresses() {
         Pod::new(host, "pod").add(&conf).expect_failure();
         if !host.peer().is_go() {
             assert_eq!(kernel::difference(&before, &host.state()), [""; 0]);
+        }
+    });
+}
+
+#[test]
+fn leaves_by_the_hosts_address() {
+    sandbox::run(|host| {
+        if host.peer().is_go() && sandbox::nft_ruleset().is_none() {
+            skip!("the Go plugins need nft");
+        }
+        let outside = Outside::new(host);
+        let _client = outside.client.run(|| Server::both(7, "client"));
+        let pod = Pod::new(host, "pod");
+        let conf = conf(json!({"ipMasq": true, "ipMasqBackend": "nftables"}));
+        let result = pod.add(&conf).expect_result();
+        for (to, host_address) in [("192.0.2.100:7", "192.0.2.1"), ("[2001:db8:9::100]:7", "2001:db8:9::1")] {
+            let answer = pod.netns().run(|| ask(Protocol::Tcp, to)).expect(to);
+            assert_eq!(Some(answer.seen_from), ip(host_address));
+        }
+        let mut with_prev = conf.clone();
+        with_prev["prevResult"] = result;
+        pod.call("CHECK", &with_prev).run().expect_quiet();
+        if host.peer().is_go() {
+            // Its DEL fails beside this release of iptables.
+            return;
+        }
+        for _ in 0..2 {
+            pod.call("DEL", &with_prev).run().expect_quiet();
+        }
+        let left: Vec<String> =
+            host.state().into_iter().filter(|l| l.contains("/masq/") || l.contains("10.1.2.2 ")).collect();
+        assert_eq!(left, [""; 0]);
+        for backend in ["iptables", "x"] {
+            let mut other = conf.clone();
+            other["ipMasqBackend"] = backend.into();
+            Pod::new(host, backend).add(&other).expect_failure();
         }
     });
 }
