@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         house_style(&mut run);
     }
     if mode > Mode::Quick {
+        run.stage("plugin-profile", plugin_profile);
         run.stage("unstripped", unstripped);
         run.stage("panics", |run| panics::check(&panics::sites(&paths::unstripped_binary()), run.budgets()));
     }
@@ -126,6 +127,21 @@ fn sizes(run: &mut Runner) -> Result<(), String> {
     #[expect(clippy::cast_precision_loss, reason = "a file size for people")]
     let kib = bytes as f64 / 1024.0;
     println!("picocni: {bytes} bytes, {kib:.1} KiB, {}; one file for {}", budget.tell(kib), peer::PLUGINS.join(", "));
+    if budget.allows(kib) { Ok(()) } else { Err(format!("{kib:.1} KiB is over the limit of {} KiB", budget.limit)) }
+}
+
+/// The program with every plugin and without the operator's commands, as firmware has it.
+fn plugin_profile(run: &mut Runner) -> Result<(), String> {
+    let target = paths::target_of("profile");
+    let env = [("CARGO_TARGET_DIR", target.as_os_str())];
+    let words = ["cargo", "build", "--release", "--quiet", "-p", "picocni", "--no-default-features"];
+    run.command(&paths::root(), &words, &env)?;
+    let binary = target.join("release/picocni");
+    let bytes = fs::metadata(&binary).map_err(|e| format!("{}: {e}", binary.display()))?.len();
+    let budget = run.budgets().budget("size", "plugin_profile_kib");
+    #[expect(clippy::cast_precision_loss, reason = "a file size for people")]
+    let kib = bytes as f64 / 1024.0;
+    println!("picocni without operator commands: {bytes} bytes, {kib:.1} KiB, {}", budget.tell(kib));
     if budget.allows(kib) { Ok(()) } else { Err(format!("{kib:.1} KiB is over the limit of {} KiB", budget.limit)) }
 }
 

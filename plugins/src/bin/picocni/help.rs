@@ -2,6 +2,7 @@
 
 use crate::terminal;
 
+#[cfg(feature = "operator")]
 const MAIN: &str = "picocni - CNI plugins and the runtime side that calls them, in one file
 
 usage: picocni add|check|del|gc|status NETWORK NETNS [-i IFNAME]
@@ -28,6 +29,17 @@ plugins: bridge dummy flannel host-device host-local ipvlan loopback macvlan
          portmap ptp static tap tuning vlan
 ";
 
+#[cfg(not(feature = "operator"))]
+const MAIN: &str = "picocni - CNI plugins in one file
+
+usage: picocni install DIR
+       picocni PLUGIN                 (as a runtime calls it; also by a link of that name)
+       picocni help install | version
+
+This build has no runtime side: it leaves out the feature \"operator\".
+";
+
+#[cfg(feature = "operator")]
 const DEMO: &str = "usage: picocni demo [--shell]
 
 Wires two pods to one bridge in a private namespace of this kernel, publishes a
@@ -43,6 +55,7 @@ Makes a link to this program in DIR for every plugin. A file that is there and i
 no such link is left alone and named; then nothing is changed.
 ";
 
+#[cfg(feature = "operator")]
 const EXEC: &str = "usage: picocni exec NETNS -- COMMAND [ARGUMENT ...]
 
 Runs COMMAND in a network namespace: NETNS is a path, pid:N, or a NAME that
@@ -52,8 +65,10 @@ Runs COMMAND in a network namespace: NETNS is a path, pid:N, or a NAME that
 /// Prints the help of a command; exit code 0.
 pub(crate) fn print(command: &str) -> i32 {
     let text = match command {
+        #[cfg(feature = "operator")]
         "demo" => DEMO,
         "install" => INSTALL,
+        #[cfg(feature = "operator")]
         "exec" => EXEC,
         _ => MAIN,
     };

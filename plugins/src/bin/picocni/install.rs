@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: Words) -> Result<i32> {
 }
 
 fn link_path(dir: &str, plugin: &str) -> Result<Path> {
-    fits(&[&dir, &"/", &plugin]).ok_or_else(crate::command::path_limit)
+    fits(&[&dir, &"/", &plugin]).ok_or_else(|| Error::limit("PATH", limits::PATH))
 }
 
 /// Missing, or a link that leads to this very file.

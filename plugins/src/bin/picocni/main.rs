@@ -1,16 +1,20 @@
 //! The multi-call program: called by a plugin's name it is that plugin,
-//! called `picocni` it is the runtime side.
+//! called `picocni` it is the runtime side (feature `operator`).
 #![no_std]
 #![no_main]
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
+#[cfg(feature = "operator")]
 mod command;
+#[cfg(feature = "operator")]
 mod demo;
+#[cfg(feature = "operator")]
 mod exec;
 mod help;
 mod install;
 mod memory;
+#[cfg(feature = "operator")]
 mod namespace;
 mod panic;
 mod start;
@@ -33,10 +37,13 @@ fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) 
         return program::serve(plugin, picocni::REGISTRY, environ, &mut memory.plugin);
     }
     let outcome = match verb {
+        #[cfg(feature = "operator")]
         "add" | "check" | "del" | "gc" | "status" => command::run(verb, arguments, environ, memory),
+        #[cfg(feature = "operator")]
         "exec" => exec::run(arguments, environ),
-        "install" => install::run(arguments),
+        #[cfg(feature = "operator")]
         "demo" => demo::run(arguments, environ, memory),
+        "install" => install::run(arguments),
         // Executed by the tap plugin under another SELinux context.
         "tap-device" => return tap_device(arguments),
         "" | "help" | "-h" | "--help" => return help::print(arguments.get(2)),

@@ -24,6 +24,7 @@ impl Words {
     }
 
     /// The arguments from number `at` on.
+    #[cfg(feature = "operator")]
     pub(crate) fn from(self, at: usize) -> impl Iterator<Item = &'static CStr> {
         self.0.iter().skip(at)
     }
