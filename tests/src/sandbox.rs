@@ -88,8 +88,11 @@ impl Sandbox {
     /// files below the CNI directories with their content.
     pub fn state(&self) -> Vec<String> {
         let mut lines = kernel::Snapshot::here().lines();
-        for key in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
-            lines.push(format!("sysctl {key} = {}", kernel::sysctl(key)));
+        let switches = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+        // A kernel may have no IPv6, or not yet.
+        for key in switches.iter().filter(|key| Path::new("/proc/sys").join(key).exists()) {
+            let key = key.replace('/', ".");
+            lines.push(format!("sysctl {key} = {}", kernel::sysctl(&key)));
         }
         for dir in ["/var/lib/cni", "/run/cni", "/etc/cni"] {
             list_files(Path::new(dir), &mut lines);
