@@ -168,6 +168,8 @@ impl<'s> Session<'s> {
     pub fn new(backend: &'s mut dyn Backend, registry: &'s [&'static dyn Plugin], work: &'s mut Workspace) -> Self {
         let Workspace { buffers, nested_text: [outer, inner], composed } = work;
         buffers.foreign_error.clear();
+        // What the last session did is done.
+        buffers.journal.commit();
         Session {
             backend,
             registry,

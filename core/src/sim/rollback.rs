@@ -216,7 +216,6 @@ fn arrange(case: &Case<'_>, bench: &mut Bench<'_>) -> Proof<()> {
 
 /// One process: a fresh session, and what it held is given back at its end.
 fn call(step: &Step<'_>, case: &Case<'_>, bench: &mut Bench<'_>, faults: Faults) -> (Reply, usize, &'static str) {
-    bench.work.buffers.journal.commit();
     let mut backend = FaultBackend::new(&mut *bench.sim, faults);
     let reply = serve(step, case.registry, &mut backend, bench.work, bench.memory, bench.out);
     let (count, hit) = (backend.count(), backend.hit().unwrap_or(""));

@@ -60,7 +60,6 @@ impl TestBed {
     /// # Errors
     /// The error object that it prints.
     pub fn call(&mut self, registry: &[&'static dyn Plugin], step: &Step<'_>) -> core::result::Result<&str, &str> {
-        self.work.buffers.journal.commit();
         let reply = serve(step, registry, &mut self.sim, &mut self.work, &mut self.memory, &mut self.out);
         self.sim.end_process();
         let text = |length| self.out.get(..length).and_then(|text| core::str::from_utf8(text).ok()).unwrap_or("");

@@ -7,7 +7,9 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/net /dev/shm
 [ -e /dev/net/tun ] || mknod /dev/net/tun c 10 200
-for directory in /run /tmp /dev/shm; do mount -t tmpfs tmpfs $directory; done
+# /tmp is memory already, and may hold what is tested: a clone that lies below it.
+mkdir -p /tmp
+for directory in /run /dev/shm; do mount -t tmpfs tmpfs $directory; done
 echo /sbin/modprobe >/proc/sys/kernel/modprobe
 # Other modules are loaded when asked for, but of two that ask for one at the same time busybox sends the second away
 # before it is ready. br_netfilter is not among them: it changes what a bridge does.

@@ -4,6 +4,8 @@
 //!
 //! `bench [--runs N] [--check]`: at least 50 runs count; `--check` holds the ratios to `budgets.toml`.
 
+mod plugins;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
         }
     };
     let figures = sandbox::run(|host| measure(host, &programs, runs));
-    let well = figures.print();
+    let well = figures.print() & plugins::compare(runs.min(plugins::RUNS));
     if words.iter().any(|w| w == "--check") && !well { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -72,11 +74,11 @@ impl Programs {
 }
 
 /// One side of the comparison.
-struct Contender {
+pub(crate) struct Contender {
     label: &'static str,
     version: String,
     dir: PathBuf,
-    network: &'static str,
+    pub(crate) network: &'static str,
     add: Vec<Duration>,
     del: Vec<Duration>,
     chain: Vec<Duration>,
@@ -87,7 +89,7 @@ struct Contender {
 }
 
 impl Contender {
-    fn new(label: &'static str, network: &'static str, peer: &Peer) -> Self {
+    pub(crate) fn new(label: &'static str, network: &'static str, peer: &Peer) -> Self {
         let dir = paths::target_of("bench").join(label);
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).expect("a plugin directory");
@@ -117,7 +119,7 @@ impl Contender {
         })
     }
 
-    fn call(&self, command: &str, plugin: &str, id: &str, netns: &Netns, conf: &Value) -> Prepared {
+    pub(crate) fn call(&self, command: &str, plugin: &str, id: &str, netns: &Netns, conf: &Value) -> Prepared {
         let (dir, netns) = (self.dir.display().to_string(), netns.path().display().to_string());
         let environment = [
             ("PATH", PATH),
@@ -131,7 +133,7 @@ impl Contender {
     }
 }
 
-fn well(run: Run, what: &str) -> Run {
+pub(crate) fn well(run: Run, what: &str) -> Run {
     assert_eq!(run.code, 0, "{what}: {}", String::from_utf8_lossy(&run.stdout));
     run
 }
@@ -250,7 +252,7 @@ fn chain(host: &Sandbox, contender: &mut Contender, round: usize) {
 }
 
 /// The middle one, in milliseconds.
-fn median(times: &[Duration]) -> f64 {
+pub(crate) fn median(times: &[Duration]) -> f64 {
     let mut times = times.to_vec();
     times.sort();
     times.get(times.len() / 2).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3)
