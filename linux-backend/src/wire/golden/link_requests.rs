@@ -5,6 +5,7 @@
 extern crate std;
 
 use super::super::addr::AF_UNSPEC;
+use super::super::bridge_vlan::{self, Range};
 use super::super::link::{
     BridgePort, DelLink, DumpLinks, GetLink, IFF_ALLMULTI, IFF_PROMISC, IFF_UP, LinkKind, NewLink, SetLink, Target,
     VethPeer,
@@ -156,4 +157,43 @@ fn get_link() {
     let (_, _, header, flat) = parts(&written(|b| GetLink::Index(7).emit(b, 1)), LINK_HEADER, link_nests);
     assert_eq!(header[4..8], [7, 0, 0, 0]);
     assert_eq!(flat, [mask].to_vec());
+}
+
+/// As `link_nests`, where attribute 1 of INFO_DATA is a number and no veth peer.
+fn kind_nests(path: &[u16]) -> Option<usize> {
+    matches!(path, [18] | [18, 2]).then_some(0)
+}
+
+#[test]
+fn new_links_on_a_parent() {
+    let same = |link: &NewLink<'_>, theirs: &str| {
+        let (ours, theirs) = (written(|b| link.emit(b, 1)), hex(theirs));
+        assert_eq!(parts(&ours, LINK_HEADER, kind_nests), parts(&theirs, LINK_HEADER, kind_nests));
+    };
+    let on = |name, kind| NewLink { link: Some(3), ..NewLink::new(name, kind) };
+    let macvlan = LinkKind::Macvlan { mode: 1, broadcast_queue: Some(500) };
+    let own = Some([2, 0, 0, 0, 0, 1]);
+    let link = NewLink { mac: own, mtu: Some(1400), ..on("mv0", macvlan) };
+    same(&link, iproute::MACVLAN_NEW);
+    same(&on("m0.7", LinkKind::Vlan { id: 7 }), iproute::VLAN_NEW);
+    same(&NewLink { mac: own, ..NewLink::new("d0", LinkKind::Dummy) }, iproute::DUMMY_NEW);
+    // iproute2 also says that no flag is set (IFLA_IPVLAN_FLAGS), which is the kernel's default.
+    let bytes = written(|b| on("iv0", LinkKind::Ipvlan { mode: 2 }).emit(b, 1));
+    let theirs = hex(iproute::IPVLAN_NEW);
+    let (ours, theirs) = (parts(&bytes, LINK_HEADER, kind_nests), parts(&theirs, LINK_HEADER, kind_nests));
+    let without_flags: Flat = theirs.3.into_iter().filter(|(path, _)| *path != [18, 2, 2]).collect();
+    assert_eq!(ours.3, without_flags);
+}
+
+#[test]
+fn vlans_of_a_port() {
+    let range = |first, last, untagged| core::iter::once(Range { first, last, untagged });
+    let same = |bytes: &[u8], theirs: &str| {
+        // IFLA_AF_SPEC holds attributes.
+        let nests = |path: &[u16]| (*path == [26]).then_some(0);
+        assert_eq!(parts(bytes, LINK_HEADER, nests), parts(&hex(theirs), LINK_HEADER, nests));
+    };
+    same(&written(|b| bridge_vlan::add(b, 1, 4, range(7, 7, true))), iproute::BRIDGE_VLAN_ADD);
+    same(&written(|b| bridge_vlan::add(b, 1, 4, range(100, 200, false))), iproute::BRIDGE_VLAN_RANGE);
+    same(&written(|b| bridge_vlan::del(b, 1, 4, range(1, 4094, false))), iproute::BRIDGE_VLAN_DEL);
 }
