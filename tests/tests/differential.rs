@@ -36,11 +36,15 @@ const KNOWN: [Known; 13] = [
         &["sandbox sysctl ipv6/conf/eth0/ndisc_notify"],
         "set with IPv6 addresses for every kind of link; they set it for some kinds, whatever the addresses",
     ),
-    known(&["ptp", "vlan", "dummy"], &["sandbox sysctl ipv4/conf/eth0/arp_notify"], "as for every other kind of link"),
     known(
-        &["ptp", "dummy"],
+        &["ptp", "vlan", "dummy", "host-device"],
+        &["sandbox sysctl ipv4/conf/eth0/arp_notify"],
+        "as for every other kind of link",
+    ),
+    known(
+        &["ptp", "dummy", "tap"],
         &["sandbox sysctl ipv6/conf/eth0/accept_dad"],
-        "no pod waits for duplicate address detection",
+        "no pod waits for duplicate address detection where nobody else can have the address",
     ),
     known(&["bridge", "ptp dual"], &["host address 2001:db8:1::1/", "duplicate detection"], "the host does not wait"),
     known(&["bridge l2", "bridge down"], &["CHECK \"bridge\""], "CHECK needs no IPAM plugin where ADD needs none"),
@@ -51,7 +55,7 @@ const KNOWN: [Known; 13] = [
 ];
 
 /// Scenarios whose ADD is an error.
-const REFUSED: [&str; 2] = ["bridge other-address", "host-local busy"];
+const REFUSED: [&str; 3] = ["bridge other-address", "host-local busy", "static wrong"];
 
 impl Known {
     fn concerns(&self, scenario: &str) -> bool {
@@ -176,6 +180,47 @@ fn other_plugins() -> Vec<Scenario> {
         one("ptp dual", "ptp", json!({"mtu": 1400, "ipam": dual()})),
         one("ptp dns", "ptp", json!({"ipam": v4(), "dns": {"domain": "example.org"}})),
         one("dummy", "dummy", json!({"ipam": dual()})).needs(LinkType::Dummy),
+        one("host-device", "host-device", json!({"device": "dev0", "ipam": v4()})).before(device),
+        one("host-device l2", "host-device", json!({"device": "dev0"})).before(device),
+        one("host-device mac", "host-device", json!({"hwaddr": "02:00:00:00:00:7a", "ipam": v4()})).before(device),
+        one("tap", "tap", json!({"owner": 0, "group": 0, "ipam": v4()})).needs(LinkType::Tun),
+        one("tap queues", "tap", json!({"owner": 1, "group": 2, "multiQueue": true})).needs(LinkType::Tun),
+    ]
+}
+
+/// A device that is down and has no address, so that the peer gives it back as it was.
+fn device() {
+    edit::veth("dev0", "dev1");
+    edit::mac("dev0", "02:00:00:00:00:7a");
+    edit::up("dev1");
+}
+
+fn static_addresses() -> Vec<Scenario> {
+    let fixed = || {
+        json!({"type": "static", "addresses": [{"address": "10.1.2.7/24", "gateway": "10.1.2.1"},
+            {"address": "2001:db8:1::7/64"}], "routes": [{"dst": "0.0.0.0/0"}], "dns": {"domain": "example.org"}})
+    };
+    vec![
+        one("static alone", "static", json!({"ipam": fixed()})),
+        one("bridge static", "bridge", json!({"bridge": "br0", "isGateway": true, "ipam": fixed()})),
+        one("static args", "static", json!({"ipam": fixed(), "args": {"cni": {"ips": ["10.1.2.8/24"]}}})),
+        one("static runtime", "static", json!({"ipam": fixed(), "runtimeConfig": {"ips": ["10.1.2.9/24"]}})),
+        one("static wrong", "static", json!({"ipam": {"type": "static", "addresses": [{"address": "10.1.2.7"}]}})),
+    ]
+}
+
+fn ports() -> Vec<Scenario> {
+    let port = |name, extra: Value| {
+        let mut keys = json!({"bridge": "br0", "isGateway": true, "ipam": v4()});
+        keys.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        one(name, "bridge", keys)
+    };
+    vec![
+        port("bridge isolated", json!({"portIsolation": true})),
+        port("bridge vlan", json!({"vlan": 7})).needs(LinkType::VlanFiltering),
+        port("bridge trunk", json!({"vlan": 7, "vlanTrunk": [{"id": 9}, {"minID": 20, "maxID": 30}]}))
+            .needs(LinkType::VlanFiltering),
+        port("bridge both-vlans", json!({"vlan": 7, "preserveDefaultVlan": true})).needs(LinkType::VlanFiltering),
     ]
 }
 
@@ -212,7 +257,7 @@ fn on_a_master() -> Vec<Scenario> {
 #[test]
 fn picocni_and_the_go_plugins_do_the_same() {
     let Some(go) = Peer::go() else { skip!("the Go plugins have not been fetched") };
-    let scenarios = [bridges(), ipam(), other_plugins(), on_a_master()].concat();
+    let scenarios = [bridges(), ports(), ipam(), static_addresses(), other_plugins(), on_a_master()].concat();
     let (mut unexplained, mut shown) = (Vec::new(), vec![Vec::new(); KNOWN.len()]);
     let possible: Vec<&Scenario> = scenarios.iter().filter(|s| s.is_possible()).collect();
     for scenario in &possible {
