@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use picocni_tests::Pod;
-use picocni_tests::kernel::{self, Snapshot};
+use picocni_tests::kernel::{self, LinkType, Snapshot, edit};
 use picocni_tests::sandbox;
 use picocni_tests::traffic::{PROTOCOLS, Protocol, Server, ask, who};
 use picocni_tests::vm;
+use picocni_tests::{Pod, needs};
 use serde_json::{Value, json};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -203,5 +203,47 @@ fn a_new_bridge_has_its_own_address_at_once() {
         // Until its link-local address is settled a bridge asks nobody for a pod's MAC: forwarded packets would wait.
         assert_eq!(kernel::sysctl("net.ipv6.conf.cni0.accept_dad"), "0");
         assert_eq!(kernel::sysctl("net.ipv6.conf.cni0.accept_ra"), "0");
+    });
+}
+
+/// A link that is connected at once announces its addresses as it comes up: to machines on the network of its master, and to
+/// the host at the other end of the cable.
+#[test]
+fn links_on_a_network_announce_the_addresses_of_a_pod() {
+    needs!(Macvlan);
+    sandbox::run(|host| {
+        edit::veth("up0", "wire");
+        edit::up("up0");
+        edit::up("wire");
+        let ipam =
+            || json!({"type": "host-local", "ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": "2001:db8:9::/64"}]]});
+        let mut plugins =
+            vec![json!({"type": "macvlan", "master": "up0"}), json!({"type": "host-device", "device": "dev0"})];
+        if LinkType::Ipvlan.try_out().is_ok() {
+            plugins.push(json!({"type": "ipvlan", "master": "up0"}));
+        }
+        for mut conf in plugins {
+            conf["cniVersion"] = "1.0.0".into();
+            conf["name"] = "net".into();
+            conf["ipam"] = ipam();
+            let kind = conf["type"].as_str().expect("a type").to_owned();
+            let end = if kind == "host-device" {
+                edit::veth("dev0", "dev1");
+                edit::up("dev1");
+                "dev1"
+            } else {
+                "wire"
+            };
+            let (listener_v4, listener_v6) = (Listener::on(end), Listener::on(end));
+            let pod = Pod::new(host, &kind);
+            let [v4, v6] = addresses(&pod.add(&conf).expect_result());
+            let mac = pod.inside().link("eth0").mac.clone();
+            assert!(listener_v4.sees(|frame| is_gratuitous_arp(frame, v4, &mac)), "{kind}: no gratuitous ARP of {v4}");
+            assert!(
+                listener_v6.sees(|frame| is_unsolicited_advertisement(frame, v6, &mac)),
+                "{kind}: no unsolicited neighbour advertisement of {v6}"
+            );
+            pod.call("DEL", &conf).run().expect_quiet();
+        }
     });
 }
