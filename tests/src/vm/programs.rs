@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::paths;
 
 /// Test files that stay on the host, with the reason. Every other one runs in the guest too, a new one by itself.
-const ON_THE_HOST_ONLY: [(&str, &str); 7] = [
+const ON_THE_HOST_ONLY: [(&str, &str); 8] = [
     ("allowlist_oracle", "pure code"),
     ("ipam_oracle", "pure code"),
     ("json_oracle", "pure code"),
@@ -18,6 +18,7 @@ const ON_THE_HOST_ONLY: [(&str, &str); 7] = [
     ("versions", "looks at what is printed"),
     ("binary", "reads the program's symbols, traces it and counts its memory"),
     ("house", "reads source files"),
+    ("example", "runs programs of another crate, which are not in the image"),
 ];
 
 /// A test program.
