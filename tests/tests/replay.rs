@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::net::IpAddr;
 
-use picocni_tests::kernel::edit;
+use picocni_tests::kernel::{LinkType, edit};
 use picocni_tests::netns::Netns;
 use picocni_tests::peer::PLUGINS;
 use picocni_tests::sandbox::{self, Sandbox};
@@ -72,6 +72,7 @@ fn replay(file: &str) {
         edit::up("vethp0");
         edit::up("vethp1");
         let mut sandboxes = HashMap::new();
+        let filters_vlans = LinkType::VlanFiltering.try_out().is_ok();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         // The round robin starts from the same mark as in the recording, so the addresses are the same and the recorded
         // configurations, whose prevResult names them, can be sent as they are.
@@ -86,6 +87,11 @@ fn replay(file: &str) {
             }
             if !PLUGINS.contains(&call.plugin.as_str()) {
                 count(&mut counts, &format!("skipped {}", call.plugin));
+                continue;
+            }
+            // The kernel of the recording had bridges without VLANs.
+            if call.exit_code != 0 && call.stdin.contains("\"vlan\":") && filters_vlans {
+                count(&mut counts, "refused by that kernel");
                 continue;
             }
             count(&mut counts, "replayed");
