@@ -8,7 +8,8 @@
 //! tests/run conformance DIR   the rules of the specification, asked of any plugins; `conformance --help`. Without DIR
 //!                      as a part of everything: ours, and the Go plugins if they are there
 //! tests/run bench      the benchmark; `bench --check` holds it to the budgets
-//! tests/run vm         the end-to-end tests in a virtual machine; `vm --test bridge`, `vm FILTER` run some of them
+//! tests/run vm         the end-to-end tests in a virtual machine; `vm --test bridge`, `vm FILTER` run some of them,
+//!                      `vm bench` measures the plugins there
 //! --offline            uses no network; what needs it is counted as skipped
 //! ```
 
@@ -353,12 +354,18 @@ fn machine(words: &[String], offline: bool) -> ExitCode {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--test" => selection.files.extend(words.next().cloned()),
+            "bench" => {
+                selection.bench = true;
+                selection.arguments.extend(["--plugins", "--runs", "15"].map(str::to_owned));
+            }
             _ => selection.arguments.push(word.clone()),
         }
     }
     let mut run = Runner::new(offline);
     run.stage("sizes", sizes);
-    run.stage("build", |run| vm::programs::build(run.offline(), &selection.files).map(drop));
+    if !selection.bench {
+        run.stage("build", |run| vm::programs::build(run.offline(), &selection.files).map(drop));
+    }
     run.stage("packages", |run| fetch(run, &[Set::Host, Set::Machine]));
     run.stage("vm", |run| vm::run(run, &selection));
     if run.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

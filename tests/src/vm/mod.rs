@@ -40,6 +40,8 @@ pub fn patience(limit: Duration) -> Duration {
 pub struct Selection {
     /// The test files; empty for all that belong there.
     pub files: Vec<String>,
+    /// Not the tests, but the benchmark's table of plugins.
+    pub bench: bool,
     /// Arguments for the test programs: a filter, `--exact`, `--skip`, …
     pub arguments: Vec<String>,
 }
@@ -49,7 +51,11 @@ pub struct Selection {
 /// # Errors
 /// When a test fails, or when the guest does not say at the end how it went.
 pub fn run(run: &mut Runner, selection: &Selection) -> Result<(), String> {
-    let programs = programs::build(run.offline(), &selection.files)?;
+    let programs = if selection.bench {
+        vec![programs::bench(run.offline())?]
+    } else {
+        programs::build(run.offline(), &selection.files)?
+    };
     if run.offline() && ![Set::Host, Set::Machine].into_iter().all(packages::are_here) {
         let count = programs.iter().map(programs::Program::tests).sum();
         run.skip(count, "the packages of the virtual machine have not been fetched (--offline)");

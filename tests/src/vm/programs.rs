@@ -71,6 +71,27 @@ pub fn build(offline: bool, files: &[String]) -> Result<Vec<Program>, String> {
     Ok(programs)
 }
 
+/// Builds the benchmark.
+///
+/// # Errors
+/// When cargo fails.
+pub fn bench(offline: bool) -> Result<Program, String> {
+    let target = paths::target_of("tests");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--quiet", "--bin", "bench"]).arg("--target-dir").arg(&target);
+    if offline {
+        cargo.arg("--offline");
+    }
+    let status = cargo.current_dir(paths::root().join("tests")).stdin(Stdio::null()).status();
+    let status = status.map_err(|e| format!("cargo: {e}"))?;
+    let path = target.join("release/bench");
+    if status.success() {
+        Ok(Program { name: "bench".to_owned(), path })
+    } else {
+        Err(format!("cargo ended with {status}"))
+    }
+}
+
 fn test_files() -> Result<Vec<String>, String> {
     let directory = paths::root().join("tests/tests");
     let entries = fs::read_dir(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
