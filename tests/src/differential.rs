@@ -41,6 +41,11 @@ impl Scenario {
         Self { needs: Some(link_type), ..self }
     }
 
+    /// Whether it needs links of a kind that not every kernel has.
+    pub fn needs_a_link_type(&self) -> bool {
+        self.needs.is_some()
+    }
+
     /// Whether it can be asked on this kernel.
     pub fn is_possible(&self) -> bool {
         self.needs.is_none_or(|link_type| link_type.try_out().is_ok())
@@ -120,7 +125,13 @@ impl<'a> View<'a> {
 
     /// A name as it is, or whose it is if a plugin made it up.
     fn role(&self, name: &str) -> String {
-        if Some(name) == self.end.as_deref() { "END".to_owned() } else { name.to_owned() }
+        let digits = name.strip_prefix("veth").filter(|rest| rest.len() == 8);
+        match digits {
+            _ if Some(name) == self.end.as_deref() => "END".to_owned(),
+            // The port of a bridge's end on one of its VLANs.
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_hexdigit()) => "PORT".to_owned(),
+            _ => name.to_owned(),
+        }
     }
 
     /// A MAC as it is if it was asked for, else whether it is what the link has.
