@@ -1,0 +1,190 @@
+//! What cannot be undone: DEL, and the inverses of changes.
+
+use core::net::IpAddr;
+
+use super::{LinkChange, LinkId};
+use crate::name::{IfIndex, IfName, Mac};
+use crate::net::Cidr;
+use crate::observe::{Ns, Protocol, PublishedPort, Route};
+use crate::put;
+use crate::text::{Put, Sink};
+
+/// An operation without an inverse. A missing target is success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Removal<'a> {
+    /// Delete a link.
+    DeleteLink {
+        /// Namespace of the link.
+        ns: Ns,
+        /// The link.
+        name: IfName,
+    },
+    /// Set attributes back, or a link down: what DEL does to a link that stays.
+    ResetLink {
+        /// Namespace of the link.
+        ns: Ns,
+        /// The link.
+        link: LinkId,
+        /// What to set.
+        set: LinkChange<'a>,
+    },
+    /// Write a sysctl back.
+    ResetSysctl {
+        /// Namespace it belongs to.
+        ns: Ns,
+        /// Path below /proc/sys.
+        key: &'a str,
+        /// Value.
+        value: &'a str,
+    },
+    /// Remove an address.
+    DeleteAddress {
+        /// Namespace of the link.
+        ns: Ns,
+        /// The link.
+        index: IfIndex,
+        /// Address and prefix.
+        cidr: Cidr,
+    },
+    /// Remove a route.
+    DeleteRoute {
+        /// Namespace of the link.
+        ns: Ns,
+        /// Outgoing link.
+        index: IfIndex,
+        /// The route.
+        route: Route,
+    },
+    /// Forget what the host learnt about an address.
+    DeleteNeighbour {
+        /// The host's link.
+        index: IfIndex,
+        /// Neighbour's address.
+        ip: IpAddr,
+    },
+    /// A link of the sandbox goes back to the host, under its name there and
+    /// without an alias. One that is not there is success.
+    ReturnLink {
+        /// Where it is: on the host if its sandbox went before it.
+        ns: Ns,
+        /// Its name there.
+        name: IfName,
+        /// Its name on the host.
+        to: IfName,
+        /// Whether it is to be up.
+        up: bool,
+    },
+    /// An address of a link of the host comes back; one that is there is success.
+    RestoreAddress {
+        /// The link.
+        name: IfName,
+        /// Address and prefix.
+        cidr: Cidr,
+    },
+    /// Stop dropping frames of a port by their address.
+    UnguardSource {
+        /// The port.
+        port: IfIndex,
+        /// The address that was let through.
+        mac: Mac,
+    },
+    /// Remove a lease file.
+    ReleaseLease {
+        /// Directory of the network's leases.
+        dir: &'a str,
+        /// Leased address.
+        ip: IpAddr,
+    },
+    /// Remove a file.
+    RemoveFile {
+        /// Absolute path.
+        path: &'a str,
+    },
+    /// Give a claimed host port back.
+    Unclaim {
+        /// Directory of the port's claims; removed when it is left empty.
+        dir: &'a str,
+        /// Name in it.
+        key: &'a str,
+    },
+    /// Take a published port back.
+    Unpublish {
+        /// The mapping.
+        port: PublishedPort,
+    },
+    /// Take source translation back.
+    UnpublishSource {
+        /// Container's address.
+        to: IpAddr,
+        /// Link that led to the container.
+        via: IfIndex,
+        /// As it was set.
+        all: bool,
+    },
+    /// Stop masquerading.
+    Unmasquerade {
+        /// Pod's address.
+        ip: IpAddr,
+    },
+    /// Forget connections to a host port, so that they follow the new rules.
+    PurgeConnections {
+        /// Transport.
+        protocol: Protocol,
+        /// Original destination port.
+        host_port: u16,
+        /// Original destination address, any if `None`.
+        host_ip: Option<IpAddr>,
+        /// IPv6 rather than IPv4.
+        v6: bool,
+    },
+}
+
+impl Removal<'_> {
+    /// Short name for logs.
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Removal::DeleteLink { .. } => "delete link",
+            Removal::ResetLink { .. } => "reset link",
+            Removal::ResetSysctl { .. } => "reset sysctl",
+            Removal::DeleteAddress { .. } => "delete address",
+            Removal::DeleteRoute { .. } => "delete route",
+            Removal::DeleteNeighbour { .. } => "delete neighbour",
+            Removal::ReturnLink { .. } => "return link",
+            Removal::RestoreAddress { .. } => "restore address",
+            Removal::UnguardSource { .. } => "stop guarding source",
+            Removal::ReleaseLease { .. } => "release lease",
+            Removal::RemoveFile { .. } => "remove file",
+            Removal::Unclaim { .. } => "unclaim port",
+            Removal::Unpublish { .. } => "unpublish port",
+            Removal::UnpublishSource { .. } => "stop translating",
+            Removal::Unmasquerade { .. } => "stop masquerade",
+            Removal::PurgeConnections { .. } => "purge connections",
+        }
+    }
+}
+
+impl Put for Removal<'_> {
+    /// One line of a plan, without the verb of [`Removal::verb`].
+    fn put(&self, out: &mut dyn Sink) {
+        match self {
+            Removal::DeleteLink { name, .. } => put!(out, *name),
+            Removal::ResetLink { link, set, .. } => put!(out, *link, *set),
+            Removal::ResetSysctl { key, value, .. } => put!(out, *key, " = ", *value),
+            Removal::DeleteAddress { cidr, .. } => put!(out, *cidr),
+            Removal::DeleteRoute { route, .. } => put!(out, route.dst),
+            Removal::DeleteNeighbour { ip, .. } | Removal::ReleaseLease { ip, .. } | Removal::Unmasquerade { ip } => {
+                put!(out, *ip)
+            }
+            Removal::ReturnLink { name, to, .. } => put!(out, *name, " to ", *to),
+            Removal::RestoreAddress { name, cidr } => put!(out, *cidr, " of ", *name),
+            Removal::UnguardSource { port, mac } => put!(out, "link ", port.0, " ", mac),
+            Removal::RemoveFile { path } => put!(out, *path),
+            Removal::Unclaim { key, .. } => put!(out, *key),
+            Removal::Unpublish { port } => put!(out, *port),
+            Removal::UnpublishSource { to, .. } => put!(out, *to),
+            Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
+        }
+    }
+}
