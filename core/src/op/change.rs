@@ -141,7 +141,7 @@ pub enum Change<'a> {
         tag: &'a str,
     },
     /// A link of the host goes into the sandbox under another name, where it is
-    /// down; inverse: [`Removal::ReturnLink`].
+    /// down; inverse: [`Removal::ReturnLink`](super::Removal::ReturnLink).
     MoveLink {
         /// The link.
         index: IfIndex,
