@@ -29,7 +29,7 @@ pub enum LinkId {
 }
 
 /// Attributes of a link to set; `None` leaves one alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LinkChange<'a> {
     /// Administrative state.

@@ -164,7 +164,7 @@ pub(crate) fn unclaim(dir: &str, key: &str) -> core::result::Result<(), Errno> {
     }
 }
 
-/// Who holds a claim.
+/// The text of a symbolic link: who holds a claim, what drives a device.
 pub(crate) fn read_link(dir: &str, key: &str, out: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
     let path: heapless::String<{ limits::PATH }> =
         fits(&[&dir, &"/", &key]).ok_or_else(|| Error::limit("PATH", limits::PATH))?;
@@ -178,7 +178,7 @@ pub(crate) fn read_link(dir: &str, key: &str, out: &mut heapless::String<{ limit
             Ok(true)
         }
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-        Err(errno) => Err(errno::file(&"failed to read a claim", &path, errno)),
+        Err(errno) => Err(errno::file(&"failed to read a link", &path, errno)),
     }
 }
 

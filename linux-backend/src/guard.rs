@@ -22,12 +22,12 @@ const TRIES: usize = 4;
 fn transact(
     socket: &mut Socket,
     memory: &mut Memory,
-    write: &mut dyn FnMut(&mut Transaction<'_, '_>) -> Result<()>,
+    write: &mut dyn FnMut(&mut Transaction<'_, '_>),
 ) -> Result<Option<i32>> {
     let first = socket.take_seq(SEQS);
     let mut batch = Batch::new(&mut memory.send);
     let mut tx = Transaction::begin(&mut batch, first);
-    write(&mut tx)?;
+    write(&mut tx);
     let answers = tx.commit();
     Ok(send_and_wait(socket, answers, &mut batch, &mut memory.receive)?.map(|(_, errno)| errno))
 }
@@ -45,7 +45,6 @@ pub(crate) fn add(socket: &mut Socket, memory: &mut Memory, port: u32, mac: [u8;
                 guard::ensure_table(tx);
             }
             guard::add(tx, port, mac, owner);
-            Ok(())
         })?;
         match refused {
             None => return Ok(()),
@@ -64,10 +63,7 @@ pub(crate) fn remove(socket: &mut Socket, memory: &mut Memory, port: u32, mac: [
     if !there {
         return Ok(());
     }
-    let refused = transact(socket, memory, &mut |tx| {
-        guard::del(tx, port, mac);
-        Ok(())
-    })?;
+    let refused = transact(socket, memory, &mut |tx| guard::del(tx, port, mac))?;
     match refused {
         None | Some(ENOENT) => Ok(()),
         Some(errno) => Err(errno::kernel("stop guarding", &"source address of a bridge port", errno, "")),

@@ -11,6 +11,9 @@ use picocni_core::result::{AddResult, IpConfig};
 use picocni_core::session::Session;
 use picocni_core::text::fits;
 
+/// The key of an MTU.
+pub const MTU: picocni_core::json::Key = picocni_core::json::Key::int("mtu", i32::MIN as i64, i32::MAX as i64);
+
 /// An MTU as configs have it; 0 is the kernel's.
 ///
 /// # Errors

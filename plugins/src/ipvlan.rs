@@ -10,7 +10,7 @@ use picocni_core::session::Session;
 use picocni_core::version::Command;
 use picocni_core::{config_keys, err, fields};
 
-use crate::interface::{Dad, Options};
+use crate::interface::{self, Dad, Options};
 use crate::link::{self, Parent};
 
 /// The plugin.
@@ -75,13 +75,7 @@ impl Plugin for Ipvlan {
     }
 
     fn keys(&self) -> &'static [Key] {
-        config_keys![
-            IPAM,
-            Key::str("master"),
-            Key::str("mode"),
-            Key::int("mtu", i32::MIN as i64, i32::MAX as i64),
-            Key::bool("linkInContainer"),
-        ]
+        config_keys![IPAM, Key::str("master"), Key::str("mode"), interface::MTU, Key::bool("linkInContainer"),]
     }
 
     fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {

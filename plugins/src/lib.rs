@@ -7,6 +7,7 @@
 //! | addresses, routes and sysctls of the interface in the sandbox | [`interface`] |
 //! | a link with one end in the sandbox, from creation to DEL | [`link`] |
 //! | the MAC that somebody asks for | [`mac`] |
+//! | files that say what an attachment holds | [`record`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
 //! | the protocol on stdin and stdout, for programs | [`program`] |
 #![no_std]
@@ -31,6 +32,7 @@ pub mod program;
 #[cfg(test)]
 mod proof;
 pub mod ptp;
+pub mod record;
 pub mod static_ipam;
 pub mod tap;
 pub mod tuning;

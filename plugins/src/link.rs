@@ -121,15 +121,15 @@ pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>)
         plan.change(Change::RenameLink { ns: Ns::Sandbox, from: name, to: ifname })?;
     }
     session.apply(&plan)?;
-    made(session, &ifname)
+    made(session, Ns::Sandbox, &ifname)
 }
 
 /// A link that was just made, as it is.
 ///
 /// # Errors
 /// Code 101: it is gone.
-pub fn made(session: &mut Session<'_>, name: &IfName) -> Result<Link> {
-    let link = session.backend.link(Ns::Sandbox, name)?;
+pub fn made(session: &mut Session<'_>, ns: Ns, name: &IfName) -> Result<Link> {
+    let link = session.backend.link(ns, name)?;
     link.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", *name))
 }
 
@@ -213,9 +213,7 @@ pub fn own_dns(call: &Call<'_>, result: &mut AddResult) -> Result<()> {
 /// # Errors
 /// Code 104.
 pub fn check(call: &Call<'_>, session: &mut Session<'_>, kind: LinkKind) -> Result<Link> {
-    if call.conf.has_ipam() {
-        session.delegate(call, Command::Check, None)?;
-    }
+    forward(call, session, Command::Check)?;
     let prev = call.required_prev()?;
     let link = check::interface(call, session, prev)?;
     if link.kind != kind {
@@ -241,13 +239,11 @@ pub fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         }
         failures.note(session.remove(&plan));
     }
-    if call.conf.has_ipam() {
-        failures.note(session.delegate(call, Command::Del, None));
-    }
+    failures.note(forward(call, session, Command::Del));
     failures.into_result()
 }
 
-/// GC and STATUS of the IPAM plugin: links go with their sandboxes.
+/// The same command of the IPAM plugin, if there is one.
 ///
 /// # Errors
 /// The IPAM plugin's.

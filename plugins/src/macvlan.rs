@@ -11,7 +11,7 @@ use picocni_core::session::Session;
 use picocni_core::version::Command;
 use picocni_core::{config_keys, err, fields};
 
-use crate::interface::{Dad, Options};
+use crate::interface::{self, Dad, Options};
 use crate::link::{self, Parent};
 use crate::mac::{self, MacConf};
 
@@ -77,7 +77,7 @@ impl Plugin for Macvlan {
             IPAM,
             Key::str("master"),
             Key::str("mode"),
-            Key::int("mtu", i32::MIN as i64, i32::MAX as i64),
+            interface::MTU,
             Key::str("mac"),
             Key::bool("linkInContainer"),
             Key::int("bcqueuelen", 0, u32::MAX as i64),

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use picocni_core::conf::ValidAttachments;
 use picocni_core::err;
-use picocni_core::error::{Error, Failures, Result};
+use picocni_core::error::Result;
 use picocni_core::json::Str;
 use picocni_core::limits;
 use picocni_core::net::{Cidr, parse_ip};
@@ -17,7 +17,8 @@ use picocni_core::plugin::Call;
 use picocni_core::put;
 use picocni_core::result::AddResult;
 use picocni_core::session::Session;
-use picocni_core::text::fits;
+
+use crate::record;
 
 /// Records, one file per attachment, named by its tag.
 pub const DIR: &str = "/run/cni/picocni/masq";
@@ -41,10 +42,6 @@ pub fn check_backend(backend: Str<'_>) -> Result<()> {
     }
 }
 
-fn record_path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
-    fits(&[&DIR, &"/", &tag.file_name()]).ok_or_else(|| Error::limit("PATH", limits::PATH))
-}
-
 /// Masquerades every address of the result.
 ///
 /// # Errors
@@ -52,13 +49,13 @@ fn record_path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
 pub fn add(_call: &Call<'_>, session: &mut Session<'_>, tag: &Tag, result: &AddResult) -> Result<()> {
     // A record may be left of an earlier life of the same attachment.
     del(session, tag)?;
-    let mut record = heapless::String::<RECORD>::new();
+    let mut text = heapless::String::<RECORD>::new();
     for ip in &result.ips {
-        put!(&mut record, ip.address.addr(), " ", ip.address.network(), "\n");
+        put!(&mut text, ip.address.addr(), " ", ip.address.network(), "\n");
     }
-    let path = record_path(tag)?;
+    let path = record::path(DIR, tag)?;
     let mut plan = Plan::new();
-    plan.change(Change::WriteFile { path: &path, content: record.as_bytes() })?;
+    plan.change(Change::WriteFile { path: &path, content: text.as_bytes() })?;
     for ip in &result.ips {
         plan.change(Change::Masquerade { ip: ip.address.addr(), net: ip.address.network(), tag: tag.as_str() })?;
     }
@@ -90,7 +87,7 @@ pub fn check(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -> Re
 /// # Errors
 /// Code 101.
 pub fn del(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
-    let path = record_path(tag)?;
+    let path = record::path(DIR, tag)?;
     let mut bytes = [0u8; RECORD];
     let Some(length) = session.backend.read_file(&path, &mut bytes)? else { return Ok(()) };
     let text = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or("");
@@ -100,9 +97,7 @@ pub fn del(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
     }
     session.remove(&plan)?;
     // The record goes last: it is what a repeated DEL needs.
-    let mut plan = Plan::new();
-    plan.remove(Removal::RemoveFile { path: &path })?;
-    session.remove(&plan)
+    session.removal(Removal::RemoveFile { path: &path })
 }
 
 fn address(line: &str) -> Option<IpAddr> {
@@ -116,19 +111,5 @@ fn address(line: &str) -> Option<IpAddr> {
 /// # Errors
 /// Code 101.
 pub fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
-    let mut failures = Failures::new();
-    loop {
-        let stale = picocni_core::owner::stale_records(session.backend, DIR, network, valid)?;
-        if stale.is_empty() {
-            return failures.into_result();
-        }
-        for tag in &stale {
-            let outcome = del(session, tag);
-            let failed = outcome.is_err();
-            failures.note(outcome);
-            if failed {
-                return failures.into_result();
-            }
-        }
-    }
+    record::take_back_stale(session, DIR, network, valid, &mut |session, tag| del(session, tag))
 }

@@ -61,12 +61,7 @@ impl Plugin for Ptp {
     }
 
     fn keys(&self) -> &'static [Key] {
-        config_keys![
-            IPAM,
-            Key::bool("ipMasq"),
-            Key::str("ipMasqBackend"),
-            Key::int("mtu", i32::MIN as i64, i32::MAX as i64),
-        ]
+        config_keys![IPAM, Key::bool("ipMasq"), Key::str("ipMasqBackend"), interface::MTU,]
     }
 
     fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
@@ -82,8 +77,7 @@ impl Plugin for Ptp {
         result.add_interface(Interface::new(&pair.host, pair.host_mac, mtu, ""))?;
         result.add_interface(Interface::new(&container.name, container.mac, mtu, call.env.netns))?;
         let connected = gateways(result)?;
-        let host = session.backend.link(Ns::Host, &pair.host)?;
-        let host = host.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", pair.host))?;
+        let host = link::made(session, Ns::Host, &pair.host)?;
         route_on_host(session, &host, result)?;
         let options = Options { announce: true, connected: &connected, ..Options::default() };
         interface::configure(session, container, result, options)?;

@@ -6,7 +6,7 @@ mod tests;
 
 use core::net::IpAddr;
 
-use picocni_core::conf::{COMMON_LEN, with_common};
+use picocni_core::config_keys;
 use picocni_core::env::Args;
 use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
@@ -28,10 +28,11 @@ const IPS: &[Key] = &[Key::array("ips", &Kind::Str, &ADDRESS_LIMIT)];
 const IPAM: &[Key] =
     &[Key::str("type"), Key::array("addresses", &ADDRESS, &ADDRESS_LIMIT), ROUTES, Key::object("dns", DNS_KEYS)];
 
-const OWN: [Key; 3] =
-    [Key::object("ipam", IPAM), Key::object("runtimeConfig", IPS), Key::object("args", &[Key::object("cni", IPS)])];
-
-const KEYS: &[Key] = &with_common::<3, { 3 + COMMON_LEN }>(OWN);
+const KEYS: &[Key] = config_keys![
+    Key::object("ipam", IPAM),
+    Key::object("runtimeConfig", IPS),
+    Key::object("args", &[Key::object("cni", IPS)])
+];
 
 /// An entry of `ipam.addresses`.
 #[derive(Debug, Default)]

@@ -98,7 +98,7 @@ impl Plugin for Tap {
         config_keys![
             IPAM,
             Key::bool("multiQueue"),
-            Key::int("mtu", i32::MIN as i64, i32::MAX as i64),
+            interface::MTU,
             Key::str("mac"),
             Key::int("owner", 0, u32::MAX as i64),
             Key::int("group", 0, u32::MAX as i64),
@@ -123,7 +123,7 @@ impl Plugin for Tap {
         let set = LinkChange { mac: Some(mac), mtu, master, ..LinkChange::NONE };
         plan.change(Change::SetLink { ns: Ns::Sandbox, link: LinkId::Name(name), set, undo: Undo::WithLink })?;
         session.apply(&plan)?;
-        let made = link::made(session, &name)?;
+        let made = link::made(session, Ns::Sandbox, &name)?;
         link::attach(call, session, &made, result, Options::default())?;
         link::own_dns(call, result)
     }

@@ -92,9 +92,7 @@ pub fn create(call: &Call<'_>, session: &mut Session<'_>, request: &Request<'_>)
         let Err(error) = outcome else {
             // Only the container end is looked up: a get waits for the kernel's
             // link lock, and all of the host end is what was asked for.
-            let container = session.backend.link(Ns::Sandbox, &owner.ifname)?;
-            let container =
-                container.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", owner.ifname))?;
+            let container = crate::link::made(session, Ns::Sandbox, &owner.ifname)?;
             return Ok(Pair { host, host_mac, container });
         };
         if error.errno() != EEXIST || error.code() != Code::KERNEL {

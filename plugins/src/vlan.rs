@@ -10,7 +10,7 @@ use picocni_core::session::Session;
 use picocni_core::version::Command;
 use picocni_core::{config_keys, err, fields};
 
-use crate::interface::{Dad, Options};
+use crate::interface::{self, Dad, Options};
 use crate::link::{self, Parent};
 
 /// The plugin.
@@ -56,7 +56,7 @@ impl Plugin for Vlan {
             IPAM,
             Key::str("master"),
             Key::int("vlanId", i32::MIN as i64, i32::MAX as i64),
-            Key::int("mtu", i32::MIN as i64, i32::MAX as i64),
+            interface::MTU,
             Key::bool("linkInContainer"),
         ]
     }

@@ -4,7 +4,7 @@
 use picocni_tests::kernel::{Snapshot, edit};
 use picocni_tests::sandbox::{self, Sandbox};
 use picocni_tests::traffic::{Protocol, Server, ask, who};
-use picocni_tests::{Pod, needs};
+use picocni_tests::{Pod, needs, skip};
 use serde_json::{Value, json};
 
 fn conf(extra: Value) -> Value {
@@ -141,7 +141,7 @@ fn a_guarded_pod_sends_under_its_own_address_only() {
 fn gc_takes_the_guard_back() {
     sandbox::run(|host| {
         if host.peer().is_go() {
-            return;
+            skip!("the Go plugins' GC does nothing");
         }
         let (pod, _) = pod(host, "guarded", json!({"macspoofchk": true}));
         let records = || std::fs::read_dir("/run/cni/picocni/macspoof").map_or(0, Iterator::count);

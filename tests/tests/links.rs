@@ -9,7 +9,7 @@ use picocni_tests::kernel::{self, LinkType, Snapshot, edit};
 use picocni_tests::netns::Netns;
 use picocni_tests::sandbox::{self, Sandbox};
 use picocni_tests::traffic::{Protocol, Server, who};
-use picocni_tests::{Pod, needs};
+use picocni_tests::{Pod, needs, skip};
 use serde_json::{Value, json};
 
 /// The network that the host's link `up0` leads to, with one machine on it: 10.9.0.1 and 2001:db8:9::1.
@@ -272,7 +272,7 @@ fn status_knows_the_master() {
 fn del_looks_at_nothing_that_may_be_gone() {
     sandbox::run(|host| {
         if host.peer().is_go() {
-            return;
+            skip!("the Go plugins' DEL reads the master");
         }
         for kind in ["macvlan", "ipvlan", "vlan", "dummy", "ptp"] {
             let pod = Pod::new(host, kind);

@@ -81,8 +81,7 @@ fn set_up_port(conf: &Conf, session: &mut Session<'_>, tag: &Tag, pair: &veth::P
     if conf.vlans.is_none() && !conf.guard_source {
         return Ok(());
     }
-    let port = session.backend.link(Ns::Host, &pair.host)?;
-    let port = port.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", pair.host))?.index;
+    let port = link::made(session, Ns::Host, &pair.host)?.index;
     if let Some(vlans) = &conf.vlans {
         let mut plan = Plan::new();
         vlans.plan(port, &mut plan)?;

@@ -9,15 +9,13 @@ use picocni_core::session::Session;
 use picocni_core::version::Command;
 
 use super::conf::Conf;
-use crate::masquerade;
+use crate::{link, masquerade};
 
 /// The IPAM plugin agrees; bridge, host end and container interface of
 /// prevResult are there and joined; addresses and routes are on it.
 pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let conf = Conf::read(call)?;
-    if call.conf.has_ipam() {
-        session.delegate(call, Command::Check, None)?;
-    }
+    link::forward(call, session, Command::Check)?;
     let prev = call.required_prev()?;
     let bridge =
         session.backend.link(Ns::Host, &conf.bridge)?.ok_or_else(|| err!(CHANGED, "bridge is missing", conf.bridge))?;

@@ -1,6 +1,7 @@
 //! Configuration of `bridge`.
 
-use picocni_core::conf::{COMMON_LEN, IPAM, with_common};
+use picocni_core::conf::IPAM;
+use picocni_core::config_keys;
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::fields;
@@ -16,7 +17,8 @@ use super::vlan::{TRUNK, TRUNK_LIMIT, Vlans};
 const MAC_KEYS: &[Key] = &[Key::str("mac")];
 const ARGS_KEYS: &[Key] = &[Key::object("cni", MAC_KEYS)];
 
-const OWN: [Key; 20] = [
+/// Every key that `bridge` reads.
+pub(super) const KEYS: &[Key] = config_keys![
     IPAM,
     Key::str("bridge"),
     Key::bool("isGateway"),
@@ -24,7 +26,7 @@ const OWN: [Key; 20] = [
     Key::bool("forceAddress"),
     Key::bool("ipMasq"),
     Key::str("ipMasqBackend"),
-    Key::int("mtu", i32::MIN as i64, i32::MAX as i64),
+    interface::MTU,
     Key::bool("hairpinMode"),
     Key::bool("promiscMode"),
     Key::int("vlan", i32::MIN as i64, i32::MAX as i64),
@@ -38,9 +40,6 @@ const OWN: [Key; 20] = [
     Key::object("args", ARGS_KEYS),
     Key::str("mac"),
 ];
-
-/// Every key that `bridge` reads.
-pub(super) const KEYS: &[Key] = &with_common::<20, { 20 + COMMON_LEN }>(OWN);
 
 #[derive(Debug, Default)]
 struct Wire<'a> {

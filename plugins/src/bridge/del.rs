@@ -8,7 +8,7 @@ use picocni_core::session::Session;
 use picocni_core::version::Command;
 
 use super::macspoof;
-use crate::{masquerade, veth};
+use crate::{link, masquerade, veth};
 
 /// The link first, so that nobody else gets an address that is still in use.
 /// Everything is tried; what is gone already is success.
@@ -20,9 +20,7 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let tag = call.owner().tag();
     failures.note(macspoof::del(session, &tag));
     failures.note(masquerade::del(session, &tag));
-    if call.conf.has_ipam() {
-        failures.note(session.delegate(call, Command::Del, None));
-    }
+    failures.note(link::forward(call, session, Command::Del));
     failures.into_result()
 }
 
@@ -36,8 +34,6 @@ pub(super) fn gc(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         failures.note(macspoof::gc(session, network, &valid));
         failures.note(masquerade::gc(session, network, &valid));
     }
-    if call.conf.has_ipam() {
-        failures.note(session.delegate(call, Command::Gc, None));
-    }
+    failures.note(link::forward(call, session, Command::Gc));
     failures.into_result()
 }

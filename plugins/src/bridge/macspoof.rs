@@ -4,20 +4,17 @@
 //! filter is told, so that DEL needs neither link nor prevResult.
 
 use picocni_core::conf::ValidAttachments;
-use picocni_core::error::{Error, Failures, Result};
-use picocni_core::limits;
+use picocni_core::error::Result;
 use picocni_core::name::{IfIndex, Mac};
 use picocni_core::op::{Change, Plan, Removal};
-use picocni_core::owner::{Tag, stale_records};
+use picocni_core::owner::Tag;
 use picocni_core::session::Session;
 use picocni_core::text::fits;
 
+use crate::record;
+
 /// Records, one file per attachment, named by its tag: `INDEX MAC`.
 const DIR: &str = "/run/cni/picocni/macspoof";
-
-fn record_path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
-    fits(&[&DIR, &"/", &tag.file_name()]).ok_or_else(|| Error::limit("PATH", limits::PATH))
-}
 
 /// Guards the host's end of a pair.
 ///
@@ -26,10 +23,10 @@ fn record_path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
 pub(super) fn add(session: &mut Session<'_>, tag: &Tag, port: IfIndex, mac: Mac) -> Result<()> {
     // A record may be left of an earlier life of the same attachment.
     del(session, tag)?;
-    let path = record_path(tag)?;
-    let record: heapless::String<64> = fits(&[&port.0, &" ", &mac]).unwrap_or_default();
+    let path = record::path(DIR, tag)?;
+    let text: heapless::String<64> = fits(&[&port.0, &" ", &mac]).unwrap_or_default();
     let mut plan = Plan::new();
-    plan.change(Change::WriteFile { path: &path, content: record.as_bytes() })?;
+    plan.change(Change::WriteFile { path: &path, content: text.as_bytes() })?;
     plan.change(Change::GuardSource { port, mac, tag: tag.as_str() })?;
     session.apply(&plan)
 }
@@ -39,7 +36,7 @@ pub(super) fn add(session: &mut Session<'_>, tag: &Tag, port: IfIndex, mac: Mac)
 /// # Errors
 /// Code 101.
 pub(super) fn del(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
-    let path = record_path(tag)?;
+    let path = record::path(DIR, tag)?;
     let mut bytes = [0u8; 64];
     let Some(length) = session.backend.read_file(&path, &mut bytes)? else { return Ok(()) };
     let text = bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("");
@@ -56,17 +53,5 @@ pub(super) fn del(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
 /// # Errors
 /// Code 101.
 pub(super) fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
-    let mut failures = Failures::new();
-    loop {
-        let stale = stale_records(session.backend, DIR, network, valid)?;
-        let mut failed = false;
-        for tag in &stale {
-            let outcome = del(session, tag);
-            failed |= outcome.is_err();
-            failures.note(outcome);
-        }
-        if stale.is_empty() || failed {
-            return failures.into_result();
-        }
-    }
+    record::take_back_stale(session, DIR, network, valid, &mut |session, tag| del(session, tag))
 }

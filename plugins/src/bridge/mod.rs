@@ -46,9 +46,6 @@ impl Plugin for Bridge {
     }
 
     fn status(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-        if call.conf.has_ipam() {
-            session.delegate(call, Command::Status, None)?;
-        }
-        Ok(())
+        crate::link::forward(call, session, Command::Status)
     }
 }

@@ -13,7 +13,7 @@ use picocni_core::session::Session;
 use picocni_core::text::fits;
 use picocni_core::{err, fields};
 
-use crate::veth;
+use crate::{link, veth};
 
 const ID: Key = Key::int("id", i32::MIN as i64, i32::MAX as i64);
 const MIN_ID: Key = Key::int("minID", i32::MIN as i64, i32::MAX as i64);
@@ -174,6 +174,5 @@ pub(super) fn gateway(session: &mut Session<'_>, bridge: &Link, vlans: &Vlans) -
         vlan,
         keep_default: vlans.keep_default,
     })?;
-    let link = session.backend.link(Ns::Host, &name)?;
-    link.ok_or_else(|| err!(KERNEL, "a link vanished while it was set up", name))
+    link::made(session, Ns::Host, &name)
 }

@@ -1,6 +1,6 @@
 //! Configuration of `flannel`, and the one it makes for its delegate.
 
-use picocni_core::conf::{COMMON_LEN, with_common};
+use picocni_core::config_keys;
 use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::json::raw::{self, Elements, Members};
@@ -13,16 +13,14 @@ use super::subnet::Subnet;
 
 const MEMBERS: Limit = Limit::new("DELEGATE_KEYS", limits::DELEGATE_KEYS);
 
-const OWN: [Key; 5] = [
+/// Every key that `flannel` reads.
+pub(super) const KEYS: &[Key] = config_keys![
     Key::map("ipam", &Kind::Any, &MEMBERS),
     Key::map("delegate", &Kind::Any, &MEMBERS),
     Key::map("runtimeConfig", &Kind::Any, &MEMBERS),
     Key::str("subnetFile"),
     Key::str("dataDir"),
 ];
-
-/// Every key that `flannel` reads.
-pub(super) const KEYS: &[Key] = &with_common::<5, { 5 + COMMON_LEN }>(OWN);
 
 /// What `delegate` may not have, with the peer's phrases.
 const TAKEN: [(&str, &str); 2] = [

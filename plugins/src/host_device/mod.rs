@@ -14,7 +14,7 @@ use picocni_core::limits;
 use picocni_core::name::IfName;
 use picocni_core::observe::{Link, Ns};
 use picocni_core::op::{Change, Plan, Removal};
-use picocni_core::owner::{Tag, stale_records};
+use picocni_core::owner::Tag;
 use picocni_core::plugin::{Call, Plugin};
 use picocni_core::result::{AddResult, Interface};
 use picocni_core::session::Session;
@@ -72,9 +72,7 @@ impl Plugin for HostDevice {
     }
 
     fn check(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-        if call.conf.has_ipam() {
-            session.delegate(call, Command::Check, None)?;
-        }
+        link::forward(call, session, Command::Check)?;
         let prev = call.required_prev()?;
         if Device::read(call, session.backend)?.is_user_space(session.backend)? {
             return Ok(());
@@ -93,7 +91,9 @@ impl Plugin for HostDevice {
     fn gc(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         let mut failures = Failures::new();
         if let Some(valid) = ValidAttachments::read(call.text)? {
-            failures.note(return_stale(session, call.conf.name, &valid));
+            // Devices whose sandbox went before them.
+            let give_back = &mut |session: &mut Session<'_>, tag: &Tag| give_back(session, tag, None);
+            failures.note(crate::record::take_back_stale(session, record::DIR, call.conf.name, &valid, give_back));
         }
         failures.note(link::forward(call, session, Command::Gc));
         failures.into_result()
@@ -122,7 +122,7 @@ fn move_in(call: &Call<'_>, session: &mut Session<'_>, link: &Link) -> Result<Li
     if more {
         return Err(Error::limit("IPS", limits::IPS).with(&" addresses on a device that moves"));
     }
-    let (path, text) = (record::path(&call.owner().tag())?, was.text());
+    let (path, text) = (crate::record::path(record::DIR, &call.owner().tag())?, was.text());
     let mut plan = Plan::new();
     plan.change(Change::WriteFile { path: &path, content: text.as_bytes() })?;
     // Secondary addresses come after their primary one, which takes them with it.
@@ -137,7 +137,7 @@ fn move_in(call: &Call<'_>, session: &mut Session<'_>, link: &Link) -> Result<Li
         was_up: link.up,
     })?;
     session.apply(&plan)?;
-    link::made(session, &ifname)
+    link::made(session, Ns::Sandbox, &ifname)
 }
 
 /// Gives the device back as the record says, or under the name in its alias, as
@@ -145,20 +145,6 @@ fn move_in(call: &Call<'_>, session: &mut Session<'_>, link: &Link) -> Result<Li
 fn move_out(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let inside = if session.has_sandbox() { session.backend.link(Ns::Sandbox, &call.env.ifname)? } else { None };
     give_back(session, &call.owner().tag(), inside)
-}
-
-/// Gives back what belongs to no valid attachment of the network: devices whose
-/// sandbox went before them.
-fn return_stale(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
-    loop {
-        let stale = stale_records(session.backend, record::DIR, network, valid)?;
-        if stale.is_empty() {
-            return Ok(());
-        }
-        for tag in &stale {
-            give_back(session, tag, None)?;
-        }
-    }
 }
 
 /// Gives the device of an attachment back: the one in its sandbox, or else the
@@ -179,7 +165,7 @@ fn give_back(session: &mut Session<'_>, tag: &Tag, inside: Option<Link>) -> Resu
         }
     }
     let Some(was) = was else { return Ok(()) };
-    let path = record::path(tag)?;
+    let path = crate::record::path(record::DIR, tag)?;
     let mut plan = Plan::new();
     for cidr in &was.addresses {
         plan.remove(Removal::RestoreAddress { name: was.name, cidr: *cidr })?;

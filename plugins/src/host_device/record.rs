@@ -1,14 +1,13 @@
 //! What a device was on the host: its name, state, alias and addresses, kept
 //! until they are given back.
 
-use picocni_core::error::{Error, Result};
+use picocni_core::error::Result;
 use picocni_core::limits;
 use picocni_core::name::{IfName, Mac};
 use picocni_core::net::Cidr;
 use picocni_core::owner::Tag;
 use picocni_core::put;
 use picocni_core::session::Session;
-use picocni_core::text::fits;
 
 /// Records, one file per attachment, named by its tag.
 pub(super) const DIR: &str = "/run/cni/picocni/host-device";
@@ -29,14 +28,6 @@ pub(super) struct Device {
     pub(super) up: bool,
     /// Addresses, in the order in which they are to come back.
     pub(super) addresses: heapless::Vec<Cidr, ADDRESSES>,
-}
-
-/// Where the record of an attachment lies.
-///
-/// # Errors
-/// Code 100.
-pub(super) fn path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
-    fits(&[&DIR, &"/", &tag.file_name()]).ok_or_else(|| Error::limit("PATH", limits::PATH))
 }
 
 impl Device {
@@ -70,7 +61,9 @@ impl Device {
     /// Code 5.
     pub(super) fn load(session: &mut Session<'_>, tag: &Tag) -> Result<Option<Self>> {
         let mut bytes = [0u8; RECORD];
-        let Some(length) = session.backend.read_file(&path(tag)?, &mut bytes)? else { return Ok(None) };
+        let Some(length) = session.backend.read_file(&crate::record::path(DIR, tag)?, &mut bytes)? else {
+            return Ok(None);
+        };
         let text = bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok());
         Ok(text.and_then(Self::parse))
     }

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use picocni_core::conf::{COMMON_LEN, with_common};
+use picocni_core::config_keys;
 use picocni_core::env::Args;
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
@@ -38,14 +38,12 @@ const IPAM: &[Key] = &[
     Key::str("resolvConf"),
 ];
 
-const OWN: [Key; 3] = [
+/// Every key that `host-local` reads.
+pub(super) const KEYS: &[Key] = config_keys![
     Key::object("ipam", IPAM),
     Key::object("runtimeConfig", &[Key::array("ipRanges", &SET, &SET_LIMIT), IPS_KEY]),
     Key::object("args", &[Key::object("cni", &[IPS_KEY])]),
 ];
-
-/// Every key that `host-local` reads.
-pub(super) const KEYS: &[Key] = &with_common::<3, { 3 + COMMON_LEN }>(OWN);
 
 /// Where leases are if the configuration does not say.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use picocni_core::conf::{COMMON_LEN, with_common};
+use picocni_core::config_keys;
 use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::fields;
@@ -22,7 +22,8 @@ const MAPPING: Kind = Kind::Object(&[
 ]);
 const RUNTIME: &[Key] = &[Key::array("portMappings", &MAPPING, &MAPPING_LIMIT)];
 
-const OWN: [Key; 8] = [
+/// Every key that `portmap` reads.
+pub(super) const KEYS: &[Key] = config_keys![
     Key::str("backend"),
     Key::bool("snat"),
     Key::bool("masqAll"),
@@ -32,9 +33,6 @@ const OWN: [Key; 8] = [
     Key::any("conditionsV6"),
     Key::object("runtimeConfig", RUNTIME),
 ];
-
-/// Every key that `portmap` reads.
-pub(super) const KEYS: &[Key] = &with_common::<8, { 8 + COMMON_LEN }>(OWN);
 
 #[derive(Debug, Default)]
 struct Wire<'a> {

@@ -33,27 +33,11 @@ pub(super) fn gc(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         return Ok(());
     }
     session.backend.lock(LOCK)?;
-    let outcome = take_back_stale(call.conf.name, session, &valid);
+    let mut buffer = [0u8; limits::STATE_FILE];
+    let take_back = &mut |session: &mut Session<'_>, tag: &Tag| take_back(session, tag, &mut buffer, Then::HandOver);
+    let outcome = crate::record::take_back_stale(session, record::DIR, call.conf.name, &valid, take_back);
     session.backend.unlock();
     outcome
-}
-
-/// Records come in slices; a slice of which nothing could be taken back is the last.
-fn take_back_stale(network: &str, session: &mut Session<'_>, valid: &ValidAttachments<'_>) -> Result<()> {
-    let mut buffer = [0u8; limits::STATE_FILE];
-    loop {
-        let stale = stale_records(session.backend, record::DIR, network, valid)?;
-        let mut failures = Failures::new();
-        let mut progress = false;
-        for tag in &stale {
-            let outcome = take_back(session, tag, &mut buffer, Then::HandOver);
-            progress |= outcome.is_ok();
-            failures.note(outcome);
-        }
-        if !progress {
-            return failures.into_result();
-        }
-    }
 }
 
 /// What becomes of ports that were given back.

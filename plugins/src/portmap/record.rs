@@ -48,7 +48,7 @@ pub(super) struct Source {
 
 /// The file of an attachment.
 pub(super) fn path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
-    fits(&[&DIR, &"/", &tag.file_name()]).ok_or_else(|| Error::limit("PATH", limits::PATH))
+    crate::record::path(DIR, tag)
 }
 
 /// A record as it was read. Lines that are no record of ours, and a last line

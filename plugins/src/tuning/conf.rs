@@ -1,6 +1,6 @@
 //! Configuration of `tuning`.
 
-use picocni_core::conf::{COMMON_LEN, with_common};
+use picocni_core::config_keys;
 use picocni_core::env::Args;
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
@@ -26,7 +26,8 @@ const TXQLEN: Key = Key::int("txQLen", i32::MIN as i64, i32::MAX as i64);
 const ALLMULTI: Key = Key::bool("allmulti");
 const ARGS_KEYS: &[Key] = &[Key::object("cni", &[SYSCTL, MAC, PROMISC, MTU, TXQLEN, ALLMULTI])];
 
-const OWN: [Key; 9] = [
+/// Every key that `tuning` reads.
+pub(super) const KEYS: &[Key] = config_keys![
     SYSCTL,
     MAC,
     PROMISC,
@@ -37,9 +38,6 @@ const OWN: [Key; 9] = [
     Key::object("runtimeConfig", &[MAC]),
     Key::object("args", ARGS_KEYS),
 ];
-
-/// Every key that `tuning` reads.
-pub(super) const KEYS: &[Key] = &with_common::<9, { 9 + COMMON_LEN }>(OWN);
 
 /// Keys of the config. `runtimeConfig` and `args.cni` are read by the same code;
 /// what [`KEYS`] does not declare there is not in the canonical text.
