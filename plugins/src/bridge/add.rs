@@ -214,6 +214,11 @@ fn serve_as_gateway(conf: &Conf, bridge: &Link, session: &mut Session<'_>, resul
 fn greet(bridge: &Link, pair: &veth::Pair, session: &mut Session<'_>, result: &AddResult) -> Result<()> {
     let mut plan = Plan::new();
     plan.change(Change::AwaitForwarding { host: pair.host })?;
+    if !bridge.running {
+        // Its first port makes it run, a moment later: until then the kernel
+        // drops what the host sends to the pod.
+        plan.change(Change::AwaitForwarding { host: bridge.name })?;
+    }
     if result.ips.iter().any(|ip| ip.address.is_v6()) {
         plan.change(Change::AwaitAddresses { ns: Ns::Sandbox, index: pair.container.index })?;
     }
