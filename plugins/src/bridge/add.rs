@@ -149,7 +149,7 @@ fn plan_gateways(conf: &Conf, result: &mut AddResult) -> Result<()> {
         let Some(gw) = result.ips.iter().filter(|ip| ip.address.is_v6() == v6).find_map(|ip| ip.gateway) else {
             continue;
         };
-        let has_default = result.routes.iter().any(|r| r.dst.is_v6() == v6 && r.dst.is_default() && r.gw.is_some());
+        let has_default = result.routes.iter().any(|r| r.dst.is_v6() == v6 && r.dst.is_default());
         let any = if v6 { IpAddr::from([0u16; 8]) } else { IpAddr::from([0u8; 4]) };
         if let (false, Some(dst)) = (has_default, Cidr::new(any, 0)) {
             let route = Route { gw: Some(gw), ..Route::to(dst) };

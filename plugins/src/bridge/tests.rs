@@ -112,6 +112,14 @@ fn eth0(sim: &mut SimBackend, netns: &str) -> bool {
 }
 
 #[test]
+fn a_default_route_of_the_ipam_plugin_is_enough() {
+    let mut sim = host();
+    let conf = FULL.replace("192.0.2.0/24", "0.0.0.0/0");
+    let result = call(&mut sim, &step(&Bridge, "ADD", "c1", NETNS, &conf)).unwrap();
+    assert_eq!((result.matches("0.0.0.0/0").count(), result.matches("::/0").count()), (1, 1), "{result}");
+}
+
+#[test]
 fn refusals() {
     let mut sim = host();
     let conf = |extra: &str| -> String { PLAIN.replacen('{', &format!("{{{extra},"), 1) };
