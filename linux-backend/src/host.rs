@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, netns, observe, sysctl};
+use crate::{exec, files, filter, netns, observe, parting, sysctl};
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -73,6 +73,13 @@ impl<'m> Linux<'m> {
             inside: false,
             lock: None,
             machine: None,
+        }
+    }
+
+    /// Closes what the kernel would make the end of this process wait for.
+    pub fn part(&mut self) {
+        if let Some(socket) = self.netfilter.take() {
+            parting::close(socket);
         }
     }
 
@@ -169,6 +176,7 @@ impl Drop for Linux<'_> {
     fn drop(&mut self) {
         // Nobody is left to tell; the next call would say that its own namespace is the sandbox.
         let _ = self.be_in(Ns::Host);
+        self.part();
     }
 }
 
