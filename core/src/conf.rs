@@ -1,8 +1,10 @@
 //! The network configuration: keys that every plugin shares (spec 1.1.0, section 1).
 
 mod attachments;
+mod derive;
 
 pub use attachments::ValidAttachments;
+pub use derive::Derived;
 
 use crate::err;
 use crate::error::{Error, Phrase, Result};

@@ -10,9 +10,12 @@ pub const REQUEST: usize = 64 * 1024;
 /// Bytes of the text that a plugin makes for another one: a file of its own
 /// ([`STATE_FILE`]), and that with what a call adds to it (prevResult, GC's lists).
 pub const COMPOSED: usize = STATE_FILE + REQUEST;
-/// Plugins in process that are inside one another below the first: `flannel`
-/// calls `bridge`, which calls `host-local`.
-pub const NESTING: usize = 2;
+/// Plugins in process that are inside one another below the first: a list in
+/// one process has `flannel`, which calls `bridge`, which calls `host-local`.
+pub const NESTING: usize = 3;
+/// Links whose deletion may wait for that of another one: an attachment has two
+/// on the host, the end of its pair and the one that shapes what it sends.
+pub const WAITING_LINKS: usize = 4;
 /// Bytes of an interface name, without the terminating NUL (IFNAMSIZ - 1, linux/if.h).
 pub const IFNAME: usize = 15;
 /// Bytes of an ownership tag. The kernel keeps 255 bytes of link alias

@@ -1,14 +1,17 @@
 //! One call's hands: apply plans, delegate, undo on failure.
 
 mod delegate;
+mod listed;
 
 pub(crate) use delegate::Program;
+pub use listed::ListedMemory;
 
 use crate::backend::{Backend, Sandbox};
 use crate::err;
 use crate::error::{Error, Failures, Result};
 use crate::journal::{Journal, Step};
 use crate::limits;
+use crate::name::IfName;
 use crate::observe::Ns;
 use crate::op::{Change, Plan, Removal};
 use crate::plugin::{Call, Plugin};
@@ -25,6 +28,8 @@ pub struct Workspace {
     pub nested_text: [[u8; limits::REQUEST]; limits::NESTING],
     /// The config that a plugin makes for another one.
     pub composed: [u8; limits::COMPOSED],
+    /// What a list in one process hands from plugin to plugin.
+    pub listed: ListedMemory,
 }
 
 /// What is written during a call.
@@ -57,6 +62,7 @@ impl Workspace {
             },
             nested_text: [[0; limits::REQUEST]; limits::NESTING],
             composed: [0; limits::COMPOSED],
+            listed: ListedMemory::new(),
         }
     }
 }
@@ -157,6 +163,10 @@ pub struct Session<'s> {
     composed: &'s mut [u8],
     /// Bytes of the composed config that delegates are reading, 0 if it is the call's own.
     composing: usize,
+    listed: Option<&'s mut ListedMemory>,
+    /// Links that a DEL in one process deletes with the next one, or at its end.
+    waiting: heapless::Vec<IfName, { limits::WAITING_LINKS }>,
+    links_wait: bool,
     plugin: &'static str,
     sandbox: Sandbox,
     builtin_without_file: bool,
@@ -166,7 +176,7 @@ pub struct Session<'s> {
 impl<'s> Session<'s> {
     /// A session with an empty journal.
     pub fn new(backend: &'s mut dyn Backend, registry: &'s [&'static dyn Plugin], work: &'s mut Workspace) -> Self {
-        let Workspace { buffers, nested_text: [outer, inner], composed } = work;
+        let Workspace { buffers, nested_text: [outer, middle, inner], composed, listed } = work;
         buffers.foreign_error.clear();
         // What the last session did is done.
         buffers.journal.commit();
@@ -174,9 +184,12 @@ impl<'s> Session<'s> {
             backend,
             registry,
             work: buffers,
-            nested: [outer, inner],
+            nested: [outer, middle, inner],
             composed,
             composing: 0,
+            listed: Some(listed),
+            waiting: heapless::Vec::new(),
+            links_wait: false,
             plugin: "",
             sandbox: Sandbox::Missing,
             builtin_without_file: false,
@@ -317,6 +330,10 @@ impl<'s> Session<'s> {
     /// # Errors
     /// The first failure, the others in its details.
     pub fn remove(&mut self, plan: &Plan<'_>) -> Result<()> {
+        if self.takes_waiting(plan) { self.remove_with_waiting(plan) } else { self.remove_now(plan) }
+    }
+
+    fn remove_now(&mut self, plan: &Plan<'_>) -> Result<()> {
         if plan.removals().is_empty() {
             return Ok(());
         }

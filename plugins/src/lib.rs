@@ -27,6 +27,7 @@ pub mod loopback;
 pub mod mac;
 pub mod macvlan;
 pub mod masquerade;
+pub mod one_process;
 pub mod portmap;
 pub mod program;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub const REGISTRY: &[&dyn Plugin] = &[
     &ipvlan::Ipvlan,
     &loopback::Loopback,
     &macvlan::Macvlan,
+    &one_process::OneProcess,
     &portmap::Portmap,
     &ptp::Ptp,
     &static_ipam::Static,

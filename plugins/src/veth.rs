@@ -181,18 +181,22 @@ fn try_name(
 /// # Errors
 /// Code 101.
 pub fn plan_deletion<'p>(call: &Call<'_>, session: &mut Session<'_>, plan: &mut Plan<'p>) -> Result<()> {
-    if session.has_sandbox() {
+    // The sandbox's end goes without a look. The host's goes together with links that wait for it.
+    if session.has_sandbox() && !session.has_waiting_links() {
         return plan.remove(Removal::DeleteLink { ns: Ns::Sandbox, name: call.env.ifname });
     }
     let owner = call.owner();
     let tag = owner.tag();
     for candidate in 0..limits::VETH_CANDIDATES {
         let name = host_name(&owner, candidate);
-        let Some(link) = session.backend.link(Ns::Host, &name)? else { return Ok(()) };
+        let Some(link) = session.backend.link(Ns::Host, &name)? else { break };
         // A stranger's link of that name is never deleted.
         if link.alias == tag.as_str() {
             return plan.remove(Removal::DeleteLink { ns: Ns::Host, name });
         }
+    }
+    if session.has_sandbox() {
+        return plan.remove(Removal::DeleteLink { ns: Ns::Sandbox, name: call.env.ifname });
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! The plugins of a network run one after the other.
 
 use super::conflist::{Network, PluginConf};
-use super::request::{self, Injected};
 use super::{Attachment, Event, Observer, PluginCall, cache, validate, words};
 use crate::backend::Sandbox;
+use crate::conf::Derived;
 use crate::dispatch::{self, CallMemory};
 use crate::err;
 use crate::error::{Error, Result};
@@ -201,15 +201,21 @@ impl<'c, 's> Chain<'c, 's> {
     ) -> Result<usize> {
         let program = self.session.program(plugin.kind, self.attachment.cni_path)?;
         let Calls { request, held: out, call } = calls;
-        let injected = Injected {
+        let valid = if let Held::Valid(length) = held { Some(text_of(out, length)) } else { None };
+        let derived = Derived {
+            kind: plugin.kind,
+            object: plugin.object,
+            name: self.network.name,
+            version: self.network.version,
             prev: if let Held::Prev(length) = held { Some(text_of(out, length)) } else { None },
-            valid: if let Held::Valid(length) = held { Some(text_of(out, length)) } else { None },
-            capability_args: attachment.capability_args,
+            valid,
             // Our own plugins know the key of the specification; a node full of
             // attachments fits into a request only once.
-            legacy_key: matches!(program, Program::Foreign(_)),
+            valid_legacy: valid.filter(|_| matches!(program, Program::Foreign(_))),
+            capability_args: attachment.capability_args,
         };
-        let request = request::build(self.network, plugin, &injected, &mut call.text, request)?;
+        let length = derived.write(request)?;
+        let request = request.get(..length).unwrap_or_default();
         let env = attachment.environment(command);
         match program {
             Program::InProcess(plugin) => {

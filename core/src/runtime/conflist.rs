@@ -8,7 +8,7 @@ use super::words::{plain, unquoted};
 use crate::backend::Backend;
 use crate::err;
 use crate::error::{Error, Result};
-use crate::json::raw::{Elements, Members, member};
+use crate::json::raw::{Elements, member};
 use crate::json::{Key, Kind, Limit};
 use crate::limits;
 use crate::name::{check_plugin_type, is_identifier};
@@ -72,18 +72,6 @@ pub struct PluginConf<'m> {
     pub kind: &'m str,
     /// Its object as it was written.
     pub object: &'m str,
-    /// `type` and `capabilities` of it as canonical text.
-    text: &'m str,
-}
-
-impl<'m> PluginConf<'m> {
-    /// The capabilities that the configuration turns on. A name that needs an
-    /// escape names no capability of any runtime, and is left out.
-    pub fn capabilities(&self) -> impl Iterator<Item = &'m str> {
-        Members::new(member(self.text, "capabilities").unwrap_or_default())
-            .filter(|entry| entry.value == "true" && !entry.key.contains('\\'))
-            .map(|entry| entry.key)
-    }
 }
 
 /// A network configuration list, read and checked.
@@ -171,7 +159,7 @@ impl<'m> Network<'m> {
             ));
         }
         check_plugin_type(kind)?;
-        self.plugins.push(PluginConf { kind, object, text }).map_err(|_| Error::limit("PLUGINS", limits::PLUGINS))
+        self.plugins.push(PluginConf { kind, object }).map_err(|_| Error::limit("PLUGINS", limits::PLUGINS))
     }
 
     /// Adds the plugins of the directory that has the network's name.

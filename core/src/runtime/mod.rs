@@ -21,7 +21,6 @@ mod chain;
 mod conflist;
 mod files;
 mod outcome;
-mod request;
 mod search;
 mod teardown;
 mod validate;

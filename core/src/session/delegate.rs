@@ -84,7 +84,11 @@ impl Session<'_> {
         self.delegate_to(call.conf.ipam_type(), call, command, result)
     }
 
-    fn delegate_to(
+    /// Runs any plugin on a call; ADD fills `result`.
+    ///
+    /// # Errors
+    /// The plugin's own error, or why it could not be run.
+    pub fn delegate_to(
         &mut self,
         plugin: &str,
         call: &Call<'_>,

@@ -27,6 +27,7 @@ environment of add, check, del, gc and status (as cnitool has it):
 
 plugins: bridge dummy flannel host-device host-local ipvlan loopback macvlan
          portmap ptp static tap tuning vlan
+         picocni (runs a list of plugins in one process)
 ";
 
 #[cfg(not(feature = "operator"))]

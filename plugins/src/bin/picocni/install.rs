@@ -4,7 +4,7 @@ use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::limits;
 use picocni_core::text::fits;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, mkdirat, readlinkat_raw, stat, statat, symlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, mkdirat, readlinkat_raw, stat, statat, symlinkat};
 use rustix::io::Errno;
 
 use crate::terminal;
@@ -64,15 +64,12 @@ fn link_path(dir: &str, plugin: &str) -> Result<Path> {
     fits(&[&dir, &"/", &plugin]).ok_or_else(|| Error::limit("PATH", limits::PATH))
 }
 
-/// Missing, or a link that leads to this very file.
+/// Missing, this very file, or a link that leads to it.
 fn is_ours(path: &str) -> Result<bool> {
-    let entry = match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(entry) => entry,
+    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => {}
         Err(Errno::NOENT) => return Ok(true),
         Err(errno) => return Err(failed(&"failed to look at", path, errno)),
-    };
-    if FileType::from_raw_mode(entry.st_mode) != FileType::Symlink {
-        return Ok(false);
     }
     match (stat(path), stat("/proc/self/exe")) {
         (Ok(there), Ok(own)) => Ok((there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)),

@@ -32,8 +32,10 @@ use words::Words;
 fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) -> i32 {
     sys::ignore_sigpipe();
     let verb = arguments.get(1);
-    let plugin = program::called_as(picocni::REGISTRY, arguments.get(0)).or_else(|| picocni::find(verb));
-    if let Some(plugin) = plugin {
+    let called = program::called_as(picocni::REGISTRY, arguments.get(0))
+        // A runtime calls the plugin of the program's own name without a verb, and an operator never without.
+        .filter(|plugin| plugin.name() != "picocni" || (verb.is_empty() && !environ.get("CNI_COMMAND").is_empty()));
+    if let Some(plugin) = called.or_else(|| picocni::find(verb)) {
         return program::serve(plugin, picocni::REGISTRY, environ, &mut memory.plugin);
     }
     let outcome = match verb {
