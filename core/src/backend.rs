@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use crate::env::Environment;
 use crate::error::Result;
 use crate::limits;
-use crate::name::{IfIndex, IfName};
+use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, Route};
 use crate::op::{Change, Removal};
@@ -164,6 +164,12 @@ pub trait Backend {
     /// # Errors
     /// Code 101.
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool>;
+
+    /// Whether frames of a bridge port are dropped unless this is their source.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool>;
 
     /// Whether the packet filter can publish ports and masquerade at all.
     ///

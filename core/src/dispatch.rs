@@ -154,7 +154,7 @@ fn run(
             session.backend.unlock();
             added
         }
-        Command::Check => plugin.check(call, session).map(|()| 0),
+        Command::Check => session.check_or_reconcile(plugin, call).map(|()| 0),
         Command::Del => plugin.del(call, session).map(|()| 0),
         Command::Gc => plugin.gc(call, session).map(|()| 0),
         Command::Status => plugin.status(call, session).map(|()| 0),

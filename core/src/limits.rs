@@ -13,6 +13,9 @@ pub const COMPOSED: usize = STATE_FILE + REQUEST;
 /// Plugins in process that are inside one another below the first: a list in
 /// one process has `flannel`, which calls `bridge`, which calls `host-local`.
 pub const NESTING: usize = 3;
+/// Missing things that a reconciliation tells of one attachment: a plugin makes
+/// three kinds at most, and five plugins make such things.
+pub const REPAIRS: usize = 16;
 /// Links whose deletion may wait for that of another one: an attachment has two
 /// on the host, the end of its pair and the one that shapes what it sends.
 pub const WAITING_LINKS: usize = 4;

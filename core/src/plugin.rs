@@ -138,6 +138,16 @@ pub trait Plugin: Sync {
     /// Code 104 when it is not.
     fn check(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()>;
 
+    /// Puts back what ADD set on the host and somebody else removed, such as the
+    /// rules that a reload of the packet filter swept away, by
+    /// [`Session::repair`]. What is right is left alone.
+    ///
+    /// # Errors
+    /// Any CNI error; what was put back before it is undone.
+    fn reconcile(&self, _call: &Call<'_>, _session: &mut Session<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// DEL: removes the attachment; what is gone already is success.
     ///
     /// # Errors

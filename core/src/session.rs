@@ -2,9 +2,11 @@
 
 mod delegate;
 mod listed;
+mod repair;
 
 pub(crate) use delegate::Program;
 pub use listed::ListedMemory;
+pub use repair::Repair;
 
 use crate::backend::{Backend, Sandbox};
 use crate::err;
@@ -167,6 +169,7 @@ pub struct Session<'s> {
     /// Links that a DEL in one process deletes with the next one, or at its end.
     waiting: heapless::Vec<IfName, { limits::WAITING_LINKS }>,
     links_wait: bool,
+    repairs: Option<repair::Repairs>,
     plugin: &'static str,
     sandbox: Sandbox,
     builtin_without_file: bool,
@@ -190,6 +193,7 @@ impl<'s> Session<'s> {
             listed: Some(listed),
             waiting: heapless::Vec::new(),
             links_wait: false,
+            repairs: None,
             plugin: "",
             sandbox: Sandbox::Missing,
             builtin_without_file: false,

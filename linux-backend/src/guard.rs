@@ -55,12 +55,16 @@ pub(crate) fn add(socket: &mut Socket, memory: &mut Memory, port: u32, mac: [u8;
     Err(errno::kernel("guard", &"source address of a bridge port", refused.unwrap_or(0), ""))
 }
 
+/// Whether a port is guarded.
+pub(crate) fn is_guarded(socket: &mut Socket, memory: &mut Memory, port: u32, mac: [u8; 6]) -> Result<bool> {
+    exists(socket, &mut memory.send, &mut memory.receive, &mut |batch, seq| {
+        guard::get(batch, seq, port, mac);
+    })
+}
+
 /// Stops guarding a port; one that is not guarded is success.
 pub(crate) fn remove(socket: &mut Socket, memory: &mut Memory, port: u32, mac: [u8; 6]) -> Result<()> {
-    let there = exists(socket, &mut memory.send, &mut memory.receive, &mut |batch, seq| {
-        guard::get(batch, seq, port, mac);
-    })?;
-    if !there {
+    if !is_guarded(socket, memory, port, mac)? {
         return Ok(());
     }
     let refused = transact(socket, memory, &mut |tx| guard::del(tx, port, mac))?;

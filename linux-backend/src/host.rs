@@ -7,7 +7,7 @@ use picocni_core::env::Environment;
 use picocni_core::err;
 use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
-use picocni_core::name::{IfIndex, IfName};
+use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, netns, observe, parting, sysctl};
+use crate::{exec, files, filter, guard, netns, observe, parting, sysctl};
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -308,6 +308,11 @@ impl Backend for Linux<'_> {
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         let (socket, memory) = self.filter_parts()?;
         filter::is_masqueraded(socket, &mut memory.send, &mut memory.receive, ip, tag)
+    }
+
+    fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        guard::is_guarded(socket, memory, port.0, mac.0)
     }
 
     fn probe_filter(&mut self) -> Result<()> {

@@ -81,6 +81,15 @@ pub fn check(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -> Re
     Ok(())
 }
 
+/// Masquerades the addresses of prevResult again if one of them is not.
+///
+/// # Errors
+/// Code 101.
+pub fn reconcile(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -> Result<()> {
+    let checked = check(call, session, prev);
+    session.repair(call, "masquerade", checked, |session| add(call, session, &call.owner().tag(), prev))
+}
+
 /// Takes back what the attachment's record says; no record is success, without
 /// a word to the packet filter.
 ///

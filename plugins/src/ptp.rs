@@ -96,6 +96,11 @@ impl Plugin for Ptp {
         Ok(())
     }
 
+    fn reconcile(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        let masquerades = Conf::read(call)?.ip_masq;
+        if masquerades { masquerade::reconcile(call, session, call.required_prev()?) } else { Ok(()) }
+    }
+
     fn del(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         let mut failures = Failures::new();
         let mut plan = Plan::new();

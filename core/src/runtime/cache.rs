@@ -27,7 +27,7 @@ const PAIR_LIMIT: Limit = Limit::new("CNI_ARGS key and value", 2);
 const PAIRS_LIMIT: Limit = Limit::new("CNI_ARGS_PAIRS", limits::CNI_ARGS_PAIRS);
 const PAIR: Kind = Kind::Array(&Kind::Str, &PAIR_LIMIT);
 
-/// Keys of a cache file. `config` is not read: the list of today is what DEL is called with.
+/// Keys of a cache file. DEL is called with the list of today, not with `config`.
 const CACHE_KEYS: &[Key] = &[
     Key::str("kind"),
     Key::str("containerId"),
@@ -37,6 +37,7 @@ const CACHE_KEYS: &[Key] = &[
     Key::array("cniArgs", &PAIR, &PAIRS_LIMIT),
     Key::raw("capabilityArgs"),
     Key::raw("result"),
+    Key::raw("config"),
 ];
 
 /// The directory of the cache files.
@@ -80,6 +81,8 @@ pub(super) struct Info<'c> {
     pub(super) capability_args: &'c str,
     /// Raw result, if there is one.
     pub(super) result: Option<&'c str>,
+    /// The list that ADD ran: base64, or "".
+    pub(super) config: &'c str,
 }
 
 impl Info<'_> {
@@ -131,6 +134,7 @@ fn info<'c>(raw: &'c [u8], text: &mut [u8]) -> Option<Info<'c>> {
         cni_args,
         capability_args: document.raw("capabilityArgs").unwrap_or_default(),
         result: document.raw("result"),
+        config: document.raw("config").and_then(|text| text.strip_prefix('"')?.strip_suffix('"')).unwrap_or_default(),
     })
 }
 

@@ -225,6 +225,7 @@ impl<'c, 's> Chain<'c, 's> {
                 let mut answer = version::CURRENT;
                 dispatch::perform(plugin, &invocation, request, self.session, call, out, &mut answer)
             }
+            Program::Foreign(_) if self.session.is_reconciling() => Ok(0),
             Program::Foreign(path) => {
                 let length = self.session.exec(plugin.kind, &path, &env, request)?;
                 if command != Command::Add {

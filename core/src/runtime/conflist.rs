@@ -2,6 +2,7 @@
 //! 1.1.0, section 1; libcni's search order).
 
 use super::arena::Arena;
+use super::base64;
 use super::files::{FileName, in_file, join, next_name, read};
 use super::search::find;
 use super::words::{plain, unquoted};
@@ -131,6 +132,19 @@ impl<'m> Network<'m> {
             ));
         }
         Ok(network)
+    }
+
+    /// Reads the list that a cache file holds in base64.
+    ///
+    /// # Errors
+    /// Code 6, 7: it is none.
+    pub(super) fn from_cache(config: &str, memory: &'m mut ListMemory) -> Result<Self> {
+        let ListMemory { raw, text } = memory;
+        let length = base64::decode(config.as_bytes(), raw)
+            .ok_or_else(|| err!(DECODE, "cached list unreadable", "it is no base64, or over CONFLIST"))?;
+        let mut arena = Arena { raw, text };
+        let source = arena.keep_raw(length)?;
+        read_list(source, &mut arena)
     }
 
     /// Its plugins in order.

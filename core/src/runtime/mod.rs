@@ -21,6 +21,7 @@ mod chain;
 mod conflist;
 mod files;
 mod outcome;
+mod reconcile;
 mod search;
 mod teardown;
 mod validate;
@@ -32,6 +33,7 @@ mod tests;
 pub use cache::DEFAULT_DIR as DEFAULT_CACHE_DIR;
 pub use chain::{Chain, ChainMemory};
 pub use conflist::{ListMemory, Network, PluginConf};
+pub use reconcile::{Report, State, reconcile};
 pub use validate::check_order;
 
 use crate::env::Environment;

@@ -167,7 +167,7 @@ impl Session<'_> {
         };
         self.as_plugin(plugin.name(), command, |session| match (command, result) {
             (Command::Add, Some(result)) => plugin.add(&inner, session, result),
-            (Command::Check, _) => plugin.check(&inner, session),
+            (Command::Check, _) => session.check_or_reconcile(plugin, &inner),
             (Command::Del, _) => plugin.del(&inner, session),
             (Command::Gc, _) => plugin.gc(&inner, session),
             (Command::Status, _) => plugin.status(&inner, session),
@@ -183,6 +183,10 @@ impl Session<'_> {
         command: Command,
         result: Option<&mut AddResult>,
     ) -> Result<()> {
+        // A foreign plugin knows no reconciliation, and a CHECK would only complain.
+        if self.is_reconciling() {
+            return Ok(());
+        }
         let env = call.environment(command);
         if command == Command::Add {
             // Before it runs: an ADD that fails half way is undone by a DEL too.

@@ -8,7 +8,7 @@ use crate::env::Environment;
 use crate::err;
 use crate::error::{Code, Error, Result};
 use crate::limits;
-use crate::name::{IfIndex, IfName};
+use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, OnFailure, Removal};
@@ -269,6 +269,10 @@ impl Backend for FaultBackend<'_> {
 
     fn is_published(&mut self, port: &PublishedPort, tag: &str) -> Result<bool> {
         self.inner.is_published(port, tag)
+    }
+
+    fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool> {
+        self.inner.is_guarded(port, mac)
     }
 
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {

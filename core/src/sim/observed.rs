@@ -10,7 +10,7 @@ use crate::env::Environment;
 use crate::err;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::name::{IfIndex, IfName};
+use crate::name::{IfIndex, IfName, Mac};
 use crate::net::{Cidr, Family, parse_ip};
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
@@ -170,6 +170,10 @@ impl Backend for SimBackend {
 
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         Ok(self.filter.masqueraded.iter().any(|known| known.ip == ip && known.tag == tag))
+    }
+
+    fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool> {
+        Ok(self.filter.guarded.iter().any(|known| known.port == port && known.mac == mac))
     }
 
     fn probe_filter(&mut self) -> Result<()> {

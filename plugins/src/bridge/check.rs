@@ -9,6 +9,7 @@ use picocni_core::session::Session;
 use picocni_core::version::Command;
 
 use super::conf::Conf;
+use super::macspoof;
 use crate::{link, masquerade};
 
 /// The IPAM plugin agrees; bridge, host end and container interface of
@@ -45,5 +46,24 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     if conf.ip_masq {
         masquerade::check(call, session, prev)?;
     }
-    Ok(())
+    if conf.guard_source { macspoof::check(session, peer.index, container.mac) } else { Ok(()) }
+}
+
+/// Masquerade and guard, which a flush of the packet filter takes.
+pub(super) fn reconcile(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+    let conf = Conf::read(call)?;
+    let prev = call.required_prev()?;
+    if conf.ip_masq {
+        masquerade::reconcile(call, session, prev)?;
+    }
+    if !conf.guard_source {
+        return Ok(());
+    }
+    let container = check::interface(call, session, prev)?;
+    let Some(port) = container.peer else {
+        return Err(err!(CHANGED, "container interface is not of kind veth", container.name));
+    };
+    let checked = macspoof::check(session, port, container.mac);
+    let tag = call.owner().tag();
+    session.repair(call, "source guard", checked, |session| macspoof::add(session, &tag, port, container.mac))
 }

@@ -4,6 +4,7 @@
 //! filter is told, so that DEL needs neither link nor prevResult.
 
 use picocni_core::conf::ValidAttachments;
+use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::name::{IfIndex, Mac};
 use picocni_core::op::{Change, Plan, Removal};
@@ -29,6 +30,17 @@ pub(super) fn add(session: &mut Session<'_>, tag: &Tag, port: IfIndex, mac: Mac)
     plan.change(Change::WriteFile { path: &path, content: text.as_bytes() })?;
     plan.change(Change::GuardSource { port, mac, tag: tag.as_str() })?;
     session.apply(&plan)
+}
+
+/// The host's end of the pair is guarded.
+///
+/// # Errors
+/// Code 104.
+pub(super) fn check(session: &mut Session<'_>, port: IfIndex, mac: Mac) -> Result<()> {
+    if session.backend.is_guarded(port, mac)? {
+        return Ok(());
+    }
+    Err(err!(CHANGED, "source address is not guarded", mac, " is missing in the packet filter"))
 }
 
 /// Takes back what the attachment's record says; no record is success.

@@ -37,6 +37,10 @@ impl Plugin for Bridge {
         check::check(call, session)
     }
 
+    fn reconcile(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        check::reconcile(call, session)
+    }
+
     fn del(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         del::del(call, session)
     }

@@ -42,6 +42,11 @@ impl Plugin for Flannel {
         run(call, session, Command::Check, None)
     }
 
+    fn reconcile(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        // The delegate is asked to, by the session.
+        self.check(call, session)
+    }
+
     fn del(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         run(call, session, Command::Del, None)
     }

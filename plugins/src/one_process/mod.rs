@@ -56,6 +56,11 @@ impl Plugin for OneProcess {
         in_order(call, session, Command::Check)
     }
 
+    fn reconcile(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        // Each plugin is asked to, by the session.
+        self.check(call, session)
+    }
+
     fn del(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         let list = List::read(call)?;
         session.run_listed(|session, memory| {

@@ -43,7 +43,11 @@ impl Wanted {
     }
 }
 
-pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
+/// Publishes every port of the config; what the attachment published before is taken back.
+///
+/// # Errors
+/// Code 7, 103, 101.
+pub(super) fn publish_all(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let conf = Conf::read(call)?;
     let prev = call.required_prev()?;
     let mut wanted = wanted(&conf, call, prev)?;
@@ -54,7 +58,6 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
         outcome?;
         session.backend.unlock();
     }
-    result.clone_from(prev);
     Ok(())
 }
 

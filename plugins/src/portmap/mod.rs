@@ -48,11 +48,18 @@ impl Plugin for Portmap {
     }
 
     fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
-        add::add(call, session, result)
+        add::publish_all(call, session)?;
+        result.clone_from(call.required_prev()?);
+        Ok(())
     }
 
     fn check(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         check::check(call, session)
+    }
+
+    fn reconcile(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        let checked = check::check(call, session);
+        session.repair(call, "published ports", checked, |session| add::publish_all(call, session))
     }
 
     fn del(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::env::Environment;
 use crate::err;
 use crate::error::Result;
 use crate::limits;
-use crate::name::{IfIndex, IfName};
+use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
@@ -146,6 +146,10 @@ impl Backend for Host {
     }
 
     fn is_published(&mut self, _: &PublishedPort, _: &str) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn is_guarded(&mut self, _: IfIndex, _: Mac) -> Result<bool> {
         unimplemented!()
     }
 

@@ -7,6 +7,7 @@ const MAIN: &str = "picocni - CNI plugins and the runtime side that calls them, 
 
 usage: picocni add|check|del|gc|status NETWORK NETNS [-i IFNAME]
        picocni exec NETNS -- COMMAND [ARGUMENT ...]
+       picocni reconcile [--dry-run] [NETWORK]
        picocni install DIR
        picocni demo [--shell]
        picocni PLUGIN                 (as a runtime calls it; also by a link of that name)
@@ -63,11 +64,27 @@ Runs COMMAND in a network namespace: NETNS is a path, pid:N, or a NAME that
 `picocni add NETWORK new:NAME` made.
 ";
 
+#[cfg(feature = "operator")]
+const RECONCILE: &str = "usage: picocni reconcile [--dry-run] [NETWORK]
+
+A flush or reload of the packet filter takes port maps, masquerade and policies
+of running pods. This goes over the cached results of live attachments (those of
+containerd, podman and picocni add; PICOCNI_CACHE_DIR/results) and puts back what
+is missing. What is right is not touched. Plugins that are not built in are not
+asked.
+
+  --dry-run   only say what is missing
+
+Exit code 1 if something could not be put back.
+";
+
 /// Prints the help of a command; exit code 0.
 pub(crate) fn print(command: &str) -> i32 {
     let text = match command {
         #[cfg(feature = "operator")]
         "demo" => DEMO,
+        #[cfg(feature = "operator")]
+        "reconcile" => RECONCILE,
         "install" => INSTALL,
         #[cfg(feature = "operator")]
         "exec" => EXEC,

@@ -17,6 +17,8 @@ mod memory;
 #[cfg(feature = "operator")]
 mod namespace;
 mod panic;
+#[cfg(feature = "operator")]
+mod reconcile;
 mod start;
 mod terminal;
 mod words;
@@ -45,6 +47,8 @@ fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) 
         "exec" => exec::run(arguments, environ),
         #[cfg(feature = "operator")]
         "demo" => demo::run(arguments, environ, memory),
+        #[cfg(feature = "operator")]
+        "reconcile" => reconcile::run(arguments, environ, memory),
         "install" => install::run(arguments),
         // Executed by the tap plugin under another SELinux context.
         "tap-device" => return tap_device(arguments),

@@ -10,7 +10,7 @@ use picocni_core::env::Environment;
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::limits;
-use picocni_core::name::{IfIndex, IfName};
+use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
@@ -125,6 +125,11 @@ impl Backend for Watched<'_> {
         self.calls.push("is_published");
         self.inner.is_published(port, tag)
     }
+    fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool> {
+        self.calls.push("is_guarded");
+        self.inner.is_guarded(port, mac)
+    }
+
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         self.calls.push("is_masqueraded");
         self.inner.is_masqueraded(ip, tag)
