@@ -2,9 +2,10 @@
 //! from posix_spawn to wait; medians of interleaved runs; on one private host. All programs are copies, written as a package
 //! manager writes them.
 //!
-//! `bench [--runs N] [--check] [--plugins|--ports]`: at least 50 runs count; `--check` holds the ratios to `budgets.toml`;
-//! `--plugins` and `--ports` make one table alone.
+//! `bench [--runs N] [--check] [--plugins|--ports|--chains]`: at least 50 runs count; `--check` holds the ratios to `budgets.toml`;
+//! the last three make one table alone.
 
+mod chains;
 mod plugins;
 mod ports;
 
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
     if words.iter().any(|w| w == "--ports") {
         return if ports::compare() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if words.iter().any(|w| w == "--chains") {
+        return if chains::compare(runs.min(chains::RUNS)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let programs = match Programs::build() {
         Ok(programs) => programs,
         Err(why) => {
@@ -42,7 +46,10 @@ fn main() -> ExitCode {
         }
     };
     let figures = sandbox::run(|host| measure(host, &programs, runs));
-    let well = figures.print() & plugins::compare(runs.min(plugins::RUNS)) & ports::compare();
+    let well = figures.print()
+        & plugins::compare(runs.min(plugins::RUNS))
+        & chains::compare(runs.min(chains::RUNS))
+        & ports::compare();
     if words.iter().any(|w| w == "--check") && !well { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
