@@ -9,6 +9,7 @@ use crate::name::{IfIndex, IfName};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, Route};
 use crate::op::{Change, Removal};
+use crate::packet_filter::{Chain, RuleView};
 
 /// Where a plugin's program was found.
 #[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
@@ -164,6 +165,19 @@ pub trait Backend {
     /// # Errors
     /// Code 101.
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool>;
+
+    /// Whether the packet filter has this chain of others. Without a packet
+    /// filter there is none.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool>;
+
+    /// The rules of a chain of others, in order; none if it is missing.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()>;
 
     /// Whether the packet filter can publish ports and masquerade at all.
     ///

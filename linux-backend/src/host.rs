@@ -11,13 +11,17 @@ use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
+use picocni_core::packet_filter::{Chain, RuleView};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, netns, observe, sysctl};
+use crate::{exec, files, filter, netns, observe, rules, sysctl};
+
+/// A kernel without netfilter has no such socket.
+const EPROTONOSUPPORT: i32 = 93;
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -300,6 +304,22 @@ impl Backend for Linux<'_> {
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         let (socket, memory) = self.filter_parts()?;
         filter::is_masqueraded(socket, &mut memory.send, &mut memory.receive, ip, tag)
+    }
+
+    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool> {
+        match self.filter_parts() {
+            Ok((socket, memory)) => rules::has_chain(socket, memory, chain),
+            Err(error) if error.errno() == EPROTONOSUPPORT => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+        match self.filter_parts() {
+            Ok((socket, memory)) => rules::visit(socket, memory, chain, each),
+            Err(error) if error.errno() == EPROTONOSUPPORT => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn probe_filter(&mut self) -> Result<()> {

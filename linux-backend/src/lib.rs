@@ -4,7 +4,7 @@
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `rules`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -22,6 +22,7 @@ mod moved;
 mod netns;
 mod observe;
 mod remove;
+mod rules;
 mod shared;
 pub mod socket;
 pub mod sys;

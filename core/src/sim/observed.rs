@@ -14,6 +14,7 @@ use crate::name::{IfIndex, IfName};
 use crate::net::{Cidr, Family, parse_ip};
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
+use crate::packet_filter::{Chain, RuleView};
 use crate::put;
 use crate::text::fits;
 
@@ -170,6 +171,15 @@ impl Backend for SimBackend {
 
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         Ok(self.filter.masqueraded.iter().any(|known| known.ip == ip && known.tag == tag))
+    }
+
+    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool> {
+        Ok(self.chains.has(chain))
+    }
+
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+        self.chains.rules(chain, each);
+        Ok(())
     }
 
     fn probe_filter(&mut self) -> Result<()> {

@@ -8,10 +8,11 @@ use picocni_core::error::Result;
 use picocni_core::name::{IfIndex, Mac};
 use picocni_core::op::{Change, Plan, Removal};
 use picocni_core::owner::Tag;
+use picocni_core::plugin::Call;
 use picocni_core::session::Session;
 use picocni_core::text::fits;
 
-use crate::record;
+use crate::{predecessor, record};
 
 /// Records, one file per attachment, named by its tag: `INDEX MAC`.
 const DIR: &str = "/run/cni/picocni/macspoof";
@@ -20,9 +21,9 @@ const DIR: &str = "/run/cni/picocni/macspoof";
 ///
 /// # Errors
 /// Code 101.
-pub(super) fn add(session: &mut Session<'_>, tag: &Tag, port: IfIndex, mac: Mac) -> Result<()> {
-    // A record may be left of an earlier life of the same attachment.
-    del(session, tag)?;
+pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, tag: &Tag, port: IfIndex, mac: Mac) -> Result<()> {
+    // Something may be left of an earlier life of the same attachment.
+    del(call, session)?;
     let path = record::path(DIR, tag)?;
     let text: heapless::String<64> = fits(&[&port.0, &" ", &mac]).unwrap_or_default();
     let mut plan = Plan::new();
@@ -31,21 +32,32 @@ pub(super) fn add(session: &mut Session<'_>, tag: &Tag, port: IfIndex, mac: Mac)
     session.apply(&plan)
 }
 
-/// Takes back what the attachment's record says; no record is success.
+/// Takes back what the attachment's record says; without one, what the plugins
+/// before us may have left.
 ///
 /// # Errors
 /// Code 101.
-pub(super) fn del(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
+pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+    let owner = call.owner();
+    if take_back(session, &owner.tag())? || call.at(&["macspoofchk"]) != "true" {
+        return Ok(());
+    }
+    predecessor::macspoof::take_back(session, &owner)
+}
+
+/// Whether there was a record.
+fn take_back(session: &mut Session<'_>, tag: &Tag) -> Result<bool> {
     let path = record::path(DIR, tag)?;
     let mut bytes = [0u8; 64];
-    let Some(length) = session.backend.read_file(&path, &mut bytes)? else { return Ok(()) };
+    let Some(length) = session.backend.read_file(&path, &mut bytes)? else { return Ok(false) };
     let text = bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("");
     let parts = text.split_once(' ');
     if let Some((Ok(index), Some(mac))) = parts.map(|(index, mac)| (index.parse(), Mac::parse(mac))) {
         session.removal(Removal::UnguardSource { port: IfIndex(index), mac })?;
     }
     // The record goes last: it is what a repeated DEL needs.
-    session.removal(Removal::RemoveFile { path: &path })
+    session.removal(Removal::RemoveFile { path: &path })?;
+    Ok(true)
 }
 
 /// Takes back what belongs to no valid attachment of `network`.
@@ -53,5 +65,6 @@ pub(super) fn del(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
 /// # Errors
 /// Code 101.
 pub(super) fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
-    record::take_back_stale(session, DIR, network, valid, &mut |session, tag| del(session, tag))
+    let take_back = &mut |session: &mut Session<'_>, tag: &Tag| take_back(session, tag).map(|_| ());
+    record::take_back_stale(session, DIR, network, valid, take_back)
 }

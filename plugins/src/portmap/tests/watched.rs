@@ -14,6 +14,7 @@ use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
+use picocni_core::packet_filter::{Chain, RuleView};
 use picocni_core::sim::SimBackend;
 
 /// Notes whatever is asked of files, of links and of the packet filter.
@@ -125,6 +126,16 @@ impl Backend for Watched<'_> {
         self.calls.push("is_published");
         self.inner.is_published(port, tag)
     }
+    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool> {
+        self.calls.push("has_chain");
+        self.inner.has_chain(chain)
+    }
+
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+        self.calls.push("rules");
+        self.inner.rules(chain, each)
+    }
+
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         self.calls.push("is_masqueraded");
         self.inner.is_masqueraded(ip, tag)

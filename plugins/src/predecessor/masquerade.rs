@@ -1,0 +1,124 @@
+//! Their `ipMasq`.
+//!
+//! By iptables: a chain `CNI-DIGEST` of network and container, to which a rule
+//! of `POSTROUTING` leads for each address. By nftables: a table for all, where
+//! the rules of an attachment have a comment that begins with digests of
+//! network and attachment.
+
+use picocni_core::conf::ValidAttachments;
+use picocni_core::digest::hex_of;
+use picocni_core::error::Result;
+use picocni_core::op::{Plan, Removal};
+use picocni_core::owner::Owner;
+use picocni_core::packet_filter::{Chain, Table, TableFamily, Which};
+use picocni_core::put;
+use picocni_core::result::AddResult;
+use picocni_core::session::Session;
+
+use super::{NAT, chain_name, count, gc_chains, plan_chain};
+
+const PREFIX: &str = "CNI-";
+const ENTRY: &str = "POSTROUTING";
+/// What the comments of iptables rules begin with.
+const BEFORE: &str = "name: ";
+
+const TABLE: Table<'static> = Table { family: TableFamily::Inet, name: "cni_plugins_masquerade" };
+/// The rules of all attachments.
+const CHECKS: Chain<'static> = TABLE.chain("masq_checks");
+
+/// Hex digits of each digest.
+const DIGITS: usize = 16;
+/// Bytes of a comment; a longer one is cut.
+const COMMENT: usize = 128;
+
+/// `DIGEST-` of the network and, if it is given, `DIGEST` of the attachment.
+type Mark = heapless::String<{ 2 * DIGITS + 1 }>;
+
+fn mark(network: &str, attachment: Option<(&str, &str)>) -> Mark {
+    let mut mark = Mark::new();
+    let _ = hex_of(&[network.as_bytes()], &mut mark, DIGITS);
+    put!(&mut mark, "-");
+    if let Some((container, ifname)) = attachment {
+        let _ = hex_of(&[ifname.as_bytes(), b":", container.as_bytes()], &mut mark, DIGITS);
+    }
+    mark
+}
+
+fn mark_of(owner: &Owner<'_>) -> Mark {
+    mark(owner.network, Some((owner.container, owner.ifname.as_str())))
+}
+
+/// Removes what they masquerade for an attachment.
+pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<()> {
+    let name = chain_name(PREFIX, owner.network, owner.container);
+    let mark = mark_of(owner);
+    let mut plan = Plan::new();
+    for table in NAT {
+        plan_chain(session, table, ENTRY, &name, &mut plan)?;
+    }
+    if session.backend.has_chain(&CHECKS)? {
+        plan.remove(Removal::DropRules { chain: CHECKS, which: Which::CommentPrefix(&mark) })?;
+    }
+    session.remove(&plan)
+}
+
+/// Whether they masquerade every address of `prev`.
+pub(crate) fn is_there(session: &mut Session<'_>, owner: &Owner<'_>, prev: &AddResult) -> Result<bool> {
+    let mark = mark_of(owner);
+    let rules = count(session, &CHECKS, Some(Which::CommentPrefix(&mark)))?;
+    if rules >= prev.ips.len() {
+        return Ok(true);
+    }
+    let name = chain_name(PREFIX, owner.network, owner.container);
+    for table in NAT {
+        let v6 = table.family == TableFamily::Ip6;
+        let addresses = prev.ips.iter().filter(|ip| ip.address.is_v6() == v6).count();
+        if addresses == 0 {
+            continue;
+        }
+        let jumps = count(session, &table.chain(ENTRY), Some(Which::JumpTo(&name)))?;
+        // To its own network unchanged, all else masqueraded.
+        if jumps < addresses || count(session, &table.chain(&name), None)? < 2 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes what they masquerade for attachments of `network` that are not valid.
+pub(crate) fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
+    gc_chains(session, ENTRY, (PREFIX, BEFORE), network, &|container| valid.contains_container(container))?;
+    let own = mark(network, None);
+    loop {
+        let mut stale: heapless::Vec<Mark, 16> = heapless::Vec::new();
+        session.backend.rules(&CHECKS, &mut |rule| {
+            let mark = rule.comment.get(..2 * DIGITS + 1).filter(|mark| mark.starts_with(own.as_str()));
+            let mark = mark.and_then(|mark| picocni_core::text::fits(&[&mark]));
+            if let Some(mark) = mark
+                && !stale.contains(&mark)
+                && !keeps(network, rule.comment, &mark, valid)
+            {
+                let _ = stale.push(mark);
+            }
+        })?;
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let mut plan = Plan::new();
+        for mark in &stale {
+            plan.remove(Removal::DropRules { chain: CHECKS, which: Which::CommentPrefix(mark) })?;
+        }
+        session.remove(&plan)?;
+    }
+}
+
+/// Whether a rule belongs to a valid attachment: by what its comment says or,
+/// where that was cut, by the digest of each.
+fn keeps(network: &str, comment: &str, own: &Mark, valid: &ValidAttachments<'_>) -> bool {
+    if comment.len() < COMMENT
+        && let Some((ifname, container)) = comment.split_once(", if: ").and_then(|(_, rest)| rest.split_once(", id: "))
+    {
+        return valid.contains(container, ifname);
+    }
+    valid.any(&mut |container, ifname| mark(network, Some((container, ifname))) == *own)
+}

@@ -1,0 +1,119 @@
+//! The plugins that a node ran before: what they leave in the packet filter for
+//! an attachment, by their names.
+//!
+//! Those of 1.9.1 and of Debian's 1.1.1 are known, with nftables and with the
+//! iptables that makes nftables rules: its tables are ordinary ones, so nothing
+//! is executed for them. Leases, saved `tuning` values, `flannel`'s configs and
+//! a device's alias need no word here: the files and forms are the same.
+//!
+//! DEL looks where no record of ours says what there is. A look is a question
+//! for a chain by its name and costs microseconds.
+//!
+//! | what they made | module |
+//! |---|---|
+//! | `ipMasq` | [`masquerade`] |
+//! | port mappings | [`portmap`] |
+//! | `macspoofchk` | [`macspoof`] |
+
+pub(crate) mod macspoof;
+pub(crate) mod masquerade;
+pub(crate) mod portmap;
+#[cfg(test)]
+mod tests;
+
+use picocni_core::digest::hex_of;
+use picocni_core::error::Result;
+use picocni_core::op::{Plan, Removal};
+use picocni_core::packet_filter::{Chain, Table, TableFamily, Which};
+use picocni_core::put;
+use picocni_core::session::Session;
+
+/// Bytes of a chain's name: what iptables takes.
+const CHAIN_NAME: usize = 28;
+
+/// The name of a chain of iptables.
+pub(crate) type ChainName = heapless::String<CHAIN_NAME>;
+
+/// The tables that iptables and ip6tables call `nat`.
+const NAT: [Table<'static>; 2] =
+    [Table { family: TableFamily::Ip, name: "nat" }, Table { family: TableFamily::Ip6, name: "nat" }];
+
+/// The name of a container's chain: a prefix, and digits of a digest up to the
+/// longest name that there can be.
+fn chain_name(prefix: &str, network: &str, container: &str) -> ChainName {
+    let mut name = ChainName::new();
+    put!(&mut name, prefix);
+    let digits = CHAIN_NAME.saturating_sub(prefix.len());
+    let _ = hex_of(&[network.as_bytes(), container.as_bytes()], &mut name, digits);
+    name
+}
+
+/// Plans that a chain goes, if it is there, with the rules of `entry` that lead to it.
+fn plan_chain<'p>(
+    session: &mut Session<'_>,
+    table: Table<'p>,
+    entry: &'p str,
+    name: &'p str,
+    plan: &mut Plan<'p>,
+) -> Result<()> {
+    let chain = table.chain(name);
+    if !session.backend.has_chain(&chain)? {
+        return Ok(());
+    }
+    plan.remove(Removal::DropRules { chain: table.chain(entry), which: Which::JumpTo(name) })?;
+    plan.remove(Removal::DropChain { chain })
+}
+
+/// How many of a chain's rules are of this kind.
+fn count(session: &mut Session<'_>, chain: &Chain<'_>, which: Option<Which<'_>>) -> Result<usize> {
+    let mut count = 0usize;
+    session.backend.rules(chain, &mut |rule| {
+        if which.is_none_or(|which| rule.is(which)) {
+            count = count.saturating_add(1);
+        }
+    })?;
+    Ok(count)
+}
+
+/// Network and container of a comment `BEFORE"NETWORK" id: "CONTAINER"`.
+fn identity<'c>(comment: &'c str, before: &str) -> Option<(&'c str, &'c str)> {
+    let (network, container) = comment.strip_prefix(before)?.split_once("\" id: \"")?;
+    Some((network.strip_prefix('"')?, container.strip_suffix('"')?))
+}
+
+/// Chains of one slice of GC.
+type Stale = heapless::Vec<ChainName, 16>;
+
+/// GC of what iptables made: the chains that rules of `entry` lead to, whose
+/// comment names this network and a container that `keeps` does not know.
+fn gc_chains(
+    session: &mut Session<'_>,
+    entry: &str,
+    (prefix, before): (&str, &str),
+    network: &str,
+    keeps: &dyn Fn(&str) -> bool,
+) -> Result<()> {
+    for table in NAT {
+        loop {
+            let mut stale = Stale::new();
+            session.backend.rules(&table.chain(entry), &mut |rule| {
+                let Some((_, container)) = identity(rule.comment, before).filter(|(of, _)| *of == network) else {
+                    return;
+                };
+                let name = chain_name(prefix, network, container);
+                if rule.jumps_to == name && !keeps(container) && !stale.contains(&name) {
+                    let _ = stale.push(name);
+                }
+            })?;
+            if stale.is_empty() {
+                break;
+            }
+            let mut plan = Plan::new();
+            for name in &stale {
+                plan_chain(session, table, entry, name, &mut plan)?;
+            }
+            session.remove(&plan)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Their port mappings.
+//!
+//! By iptables: a chain `CNI-DN-DIGEST` of network and container, to which rules
+//! of `CNI-HOSTPORT-DNAT` lead; before version 0.7 a chain `CNI-SN-DIGEST` too. By
+//! nftables: a table for each family, where the rules of a container have its ID
+//! as comment. That names no network: DEL of one of its networks takes the rules
+//! of all, as theirs does, and GC does not know them.
+
+use picocni_core::conf::ValidAttachments;
+use picocni_core::error::Result;
+use picocni_core::op::{Plan, Removal};
+use picocni_core::owner::Owner;
+use picocni_core::packet_filter::{Chain, Table, TableFamily, Which};
+use picocni_core::session::Session;
+
+use super::{NAT, chain_name, count, gc_chains, plan_chain};
+
+const PREFIX: &str = "CNI-DN-";
+const ENTRY: &str = "CNI-HOSTPORT-DNAT";
+const OLD_PREFIX: &str = "CNI-SN-";
+const OLD_ENTRY: &str = "CNI-HOSTPORT-SNAT";
+/// What the comments of iptables rules begin with.
+const BEFORE: &str = "dnat name: ";
+
+const fn table(v6: bool) -> Table<'static> {
+    Table { family: TableFamily::of(v6), name: "cni_hostport" }
+}
+
+/// Where connections to host ports are led to containers.
+const fn ports(v6: bool) -> Chain<'static> {
+    table(v6).chain("hostports")
+}
+
+/// Where their sources are translated.
+const fn sources(v6: bool) -> Chain<'static> {
+    table(v6).chain("masquerading")
+}
+
+/// Removes what they publish for an attachment.
+pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<()> {
+    let name = chain_name(PREFIX, owner.network, owner.container);
+    let old = chain_name(OLD_PREFIX, owner.network, owner.container);
+    let mut plan = Plan::new();
+    for table in NAT {
+        plan_chain(session, table, ENTRY, &name, &mut plan)?;
+        plan_chain(session, table, OLD_ENTRY, &old, &mut plan)?;
+    }
+    for v6 in [false, true] {
+        if session.backend.has_chain(&ports(v6))? {
+            for chain in [ports(v6), sources(v6)] {
+                plan.remove(Removal::DropRules { chain, which: Which::Comment(owner.container) })?;
+            }
+        }
+    }
+    session.remove(&plan)
+}
+
+/// What they should publish for one family.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    /// IPv6 rather than IPv4.
+    pub(crate) v6: bool,
+    /// Port mappings.
+    pub(crate) ports: usize,
+    /// Rules for the source of each.
+    pub(crate) sources: usize,
+}
+
+/// Whether they publish so much for an attachment, by one way or the other.
+pub(crate) fn is_there(session: &mut Session<'_>, owner: &Owner<'_>, expected: &Expected) -> Result<bool> {
+    let Expected { v6, ports: wanted, sources: translated } = *expected;
+    let own = Some(Which::Comment(owner.container));
+    if count(session, &ports(v6), own)? >= wanted {
+        return Ok(translated == 0 || count(session, &sources(v6), own)? > 0);
+    }
+    let name = chain_name(PREFIX, owner.network, owner.container);
+    let family = TableFamily::of(v6);
+    for table in NAT.into_iter().filter(|table| table.family == family) {
+        let rules = translated.saturating_add(1).saturating_mul(wanted);
+        if count(session, &table.chain(ENTRY), Some(Which::JumpTo(&name)))? > 0
+            && count(session, &table.chain(&name), None)? >= rules
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes what they publish by iptables for containers of `network` that have
+/// no valid attachment.
+pub(crate) fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
+    gc_chains(session, ENTRY, (PREFIX, BEFORE), network, &|container| valid.contains_container(container))
+}
