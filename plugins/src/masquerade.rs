@@ -97,14 +97,32 @@ pub fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     predecessor::masquerade::take_back(session, &owner)
 }
 
+/// Addresses that an attachment's record names, each with the network within
+/// which it is not masqueraded.
+///
+/// # Errors
+/// Code 5.
+pub(crate) fn recorded(
+    session: &mut Session<'_>,
+    tag: &Tag,
+) -> Result<heapless::Vec<(IpAddr, Cidr), { limits::IPS }>> {
+    let mut addresses = heapless::Vec::new();
+    let mut bytes = [0u8; RECORD];
+    if let Some(length) = session.backend.read_file(&record::path(DIR, tag)?, &mut bytes)? {
+        let text = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or("");
+        addresses.extend(text.lines().filter_map(entry).take(limits::IPS));
+    }
+    Ok(addresses)
+}
+
 /// Whether there was a record.
 fn take_back(session: &mut Session<'_>, tag: &Tag) -> Result<bool> {
     let path = record::path(DIR, tag)?;
-    let mut bytes = [0u8; RECORD];
-    let Some(length) = session.backend.read_file(&path, &mut bytes)? else { return Ok(false) };
-    let text = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or("");
+    if session.backend.read_file(&path, &mut [])?.is_none() {
+        return Ok(false);
+    }
     let mut plan = Plan::new();
-    for ip in text.lines().filter_map(address) {
+    for (ip, _) in recorded(session, tag)? {
         plan.remove(Removal::Unmasquerade { ip })?;
     }
     session.remove(&plan)?;
@@ -113,10 +131,9 @@ fn take_back(session: &mut Session<'_>, tag: &Tag) -> Result<bool> {
     Ok(true)
 }
 
-fn address(line: &str) -> Option<IpAddr> {
+fn entry(line: &str) -> Option<(IpAddr, Cidr)> {
     let (ip, net) = line.split_once(' ')?;
-    Cidr::parse(net)?;
-    parse_ip(ip)
+    Some((parse_ip(ip)?, Cidr::parse(net)?))
 }
 
 /// Takes back what belongs to no valid attachment of `network`.

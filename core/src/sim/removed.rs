@@ -78,8 +78,10 @@ impl SimBackend {
             Removal::DropChain { chain } => self.chains.drop_chain(&chain),
             Removal::DropTable { table } => {
                 self.chains.drop_table(&table);
-                if (table.family, table.name) == (TableFamily::Inet, "picocni") {
-                    self.filter.clear_table();
+                match (table.family, table.name) {
+                    (TableFamily::Inet, "picocni") => self.filter.clear_table(),
+                    (TableFamily::Bridge, "picocni") => self.filter.guarded.clear(),
+                    _ => {}
                 }
                 Ok(())
             }

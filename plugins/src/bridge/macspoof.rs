@@ -15,7 +15,7 @@ use picocni_core::text::fits;
 use crate::{predecessor, record};
 
 /// Records, one file per attachment, named by its tag: `INDEX MAC`.
-const DIR: &str = "/run/cni/picocni/macspoof";
+pub(crate) const DIR: &str = "/run/cni/picocni/macspoof";
 
 /// Guards the host's end of a pair.
 ///
@@ -45,15 +45,28 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     predecessor::macspoof::take_back(session, &owner)
 }
 
+/// The port and the address that an attachment's record names. The first
+/// `None`: there is no record; the second: it is torn.
+///
+/// # Errors
+/// Code 5.
+pub(crate) fn recorded(session: &mut Session<'_>, tag: &Tag) -> Result<Option<Option<(IfIndex, Mac)>>> {
+    let mut bytes = [0u8; 64];
+    let Some(length) = session.backend.read_file(&record::path(DIR, tag)?, &mut bytes)? else { return Ok(None) };
+    let text = bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("");
+    let parts = text.split_once(' ').map(|(index, mac)| (index.parse(), Mac::parse(mac)));
+    Ok(Some(match parts {
+        Some((Ok(index), Some(mac))) => Some((IfIndex(index), mac)),
+        _ => None,
+    }))
+}
+
 /// Whether there was a record.
 fn take_back(session: &mut Session<'_>, tag: &Tag) -> Result<bool> {
     let path = record::path(DIR, tag)?;
-    let mut bytes = [0u8; 64];
-    let Some(length) = session.backend.read_file(&path, &mut bytes)? else { return Ok(false) };
-    let text = bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("");
-    let parts = text.split_once(' ');
-    if let Some((Ok(index), Some(mac))) = parts.map(|(index, mac)| (index.parse(), Mac::parse(mac))) {
-        session.removal(Removal::UnguardSource { port: IfIndex(index), mac })?;
+    let Some(guarded) = recorded(session, tag)? else { return Ok(false) };
+    if let Some((port, mac)) = guarded {
+        session.removal(Removal::UnguardSource { port, mac })?;
     }
     // The record goes last: it is what a repeated DEL needs.
     session.removal(Removal::RemoveFile { path: &path })?;

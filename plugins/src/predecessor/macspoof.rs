@@ -1,10 +1,12 @@
 //! Their `macspoofchk`: two chains for each port of a bridge, and a rule for all
 //! ports that leads to the first. Neither names the network: GC does not know them.
 
+use picocni_core::err;
 use picocni_core::error::Result;
-use picocni_core::op::{Plan, Removal};
+use picocni_core::name::{IfName, Mac};
+use picocni_core::op::{Change, Plan, Removal};
 use picocni_core::owner::Owner;
-use picocni_core::packet_filter::{Table, TableFamily, Which};
+use picocni_core::packet_filter::{Action, Hook, Rule, Table, TableFamily, Which};
 use picocni_core::session::Session;
 use picocni_core::text::fits;
 
@@ -28,7 +30,7 @@ fn names(owner: &Owner<'_>) -> Option<[Name; 3]> {
 /// Removes their guard of an attachment.
 pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<()> {
     let Some([port, mac, comment]) = names(owner) else { return Ok(()) };
-    if !session.backend.has_chain(&TABLE.chain(&port))? {
+    if !session.backend.has_chain(&TABLE.chain(&port))? && !session.backend.has_chain(&TABLE.chain(&mac))? {
         return Ok(());
     }
     let mut plan = Plan::new();
@@ -37,4 +39,28 @@ pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<
         plan.remove(Removal::DropChain { chain: TABLE.chain(name) })?;
     }
     session.remove(&plan)
+}
+
+/// Guards a port as they do. An attachment whose names are too long for them
+/// is none that they can guard.
+pub(crate) fn guard(session: &mut Session<'_>, owner: &Owner<'_>, port: IfName, source: Mac) -> Result<()> {
+    let Some([first, second, comment]) = names(owner) else {
+        return Err(err!(CONFLICT, "container ID is too long for a chain of theirs", owner.container));
+    };
+    let rules = [
+        (ENTRY, Rule { input: Some(port), ..Rule::new(Action::Jump(&first)) }),
+        (first.as_str(), Rule::new(Action::Jump(&second))),
+        (second.as_str(), Rule { source_mac: Some(source), ..Rule::new(Action::Return) }),
+        (second.as_str(), Rule::new(Action::Drop)),
+    ];
+    let mut plan = Plan::new();
+    for (name, hook) in
+        [(ENTRY, Some(Hook::FilterPrerouting)), (first.as_str(), None), (second.as_str(), None)]
+    {
+        plan.change(Change::EnsureChain { chain: TABLE.chain(name), hook, table_comment: "", comment: "" })?;
+    }
+    for (name, rule) in &rules {
+        plan.change(Change::AddRule { chain: TABLE.chain(name), rule, comment: &comment })?;
+    }
+    session.apply(&plan)
 }

@@ -5,17 +5,20 @@
 //! the rules of an attachment have a comment that begins with digests of
 //! network and attachment.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use picocni_core::conf::ValidAttachments;
 use picocni_core::digest::hex_of;
 use picocni_core::error::Result;
-use picocni_core::op::{Plan, Removal};
+use picocni_core::net::Cidr;
+use picocni_core::op::{Change, Plan, Removal};
 use picocni_core::owner::Owner;
-use picocni_core::packet_filter::{Chain, Table, TableFamily, Which};
+use picocni_core::packet_filter::{Action, Chain, Hook, Rule, Table, TableFamily, Which};
 use picocni_core::put;
 use picocni_core::result::AddResult;
 use picocni_core::session::Session;
 
-use super::{NAT, chain_name, count, gc_chains, plan_chain};
+use super::{NAT, Shared, chain_name, count, cut, ensure, gc_chains, plan_chain};
 
 const PREFIX: &str = "CNI-";
 const ENTRY: &str = "POSTROUTING";
@@ -116,9 +119,60 @@ pub(crate) fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachme
 /// where that was cut, by the digest of each.
 fn keeps(network: &str, comment: &str, own: &Mark, valid: &ValidAttachments<'_>) -> bool {
     if comment.len() < COMMENT
-        && let Some((ifname, container)) = comment.split_once(", if: ").and_then(|(_, rest)| rest.split_once(", id: "))
+        && let Some((ifname, container)) = cut(comment, ", if: ").and_then(|(_, rest)| cut(rest, ", id: "))
     {
         return valid.contains(container, ifname);
     }
     valid.any(&mut |container, ifname| mark(network, Some((container, ifname))) == *own)
+}
+
+/// What their table says of itself.
+const TABLE_COMMENT: &str = "Masquerading for plugins from github.com/containernetworking/plugins";
+
+const fn unchanged(ip: IpAddr, prefix: u8) -> Rule<'static> {
+    let net = match Cidr::new(ip, prefix) {
+        Some(net) => net,
+        None => Cidr::host(ip),
+    };
+    Rule { to: Some((true, net)), ..Rule::new(Action::Return) }
+}
+
+const SHARED: [Shared; 2] = [
+    Shared {
+        name: CHECKS.name,
+        hook: None,
+        comment: "Masquerade traffic from certain IPs to any (non-multicast) IP outside their subnet",
+        rules: &[],
+    },
+    Shared {
+        name: "postrouting",
+        hook: Some(Hook::NatPostrouting),
+        comment: "",
+        rules: &[
+            unchanged(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+            unchanged(IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+            Rule::new(Action::Goto(CHECKS.name)),
+        ],
+    },
+];
+
+/// Masquerades an address as they do.
+pub(crate) fn masquerade(session: &mut Session<'_>, owner: &Owner<'_>, ip: IpAddr, net: Cidr) -> Result<()> {
+    ensure(session, TABLE, TABLE_COMMENT, &SHARED)?;
+    let rule = Rule { from: Some(ip), to: Some((false, net)), ..Rule::new(Action::Masquerade) };
+    session.change(Change::AddRule { chain: CHECKS, rule: &rule, comment: &comment(owner) })
+}
+
+/// The comment of an attachment's rules.
+fn comment(owner: &Owner<'_>) -> heapless::String<COMMENT> {
+    let mut comment = heapless::String::new();
+    let parts: [&str; 6] =
+        [", net: ", owner.network, ", if: ", owner.ifname.as_str(), ", id: ", owner.container];
+    let mark = mark_of(owner);
+    for c in core::iter::once(mark.as_str()).chain(parts).flat_map(str::chars) {
+        if comment.push(c).is_err() {
+            break;
+        }
+    }
+    comment
 }

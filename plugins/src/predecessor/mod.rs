@@ -14,7 +14,11 @@
 //! | `ipMasq` | [`masquerade`] |
 //! | port mappings | [`portmap`] |
 //! | `macspoofchk` | [`macspoof`] |
+//!
+//! [`hand_back`] is the way back: what we hold for live attachments is written in
+//! their form, so that they delete it.
 
+pub mod hand_back;
 pub(crate) mod macspoof;
 pub(crate) mod masquerade;
 pub(crate) mod portmap;
@@ -23,8 +27,8 @@ mod tests;
 
 use picocni_core::digest::hex_of;
 use picocni_core::error::Result;
-use picocni_core::op::{Plan, Removal};
-use picocni_core::packet_filter::{Chain, Table, TableFamily, Which};
+use picocni_core::op::{Change, Plan, Removal};
+use picocni_core::packet_filter::{Chain, Hook, Rule, Table, TableFamily, Which};
 use picocni_core::put;
 use picocni_core::session::Session;
 
@@ -75,9 +79,50 @@ fn count(session: &mut Session<'_>, chain: &Chain<'_>, which: Option<Which<'_>>)
     Ok(count)
 }
 
+/// A chain that all attachments share.
+struct Shared {
+    name: &'static str,
+    hook: Option<Hook>,
+    comment: &'static str,
+    rules: &'static [Rule<'static>],
+}
+
+/// Makes a table as they do. Rules come into a chain that has none.
+fn ensure(session: &mut Session<'_>, table: Table<'_>, comment: &str, chains: &[Shared]) -> Result<()> {
+    let mut plan = Plan::new();
+    for shared in chains {
+        plan.change(Change::EnsureChain {
+            chain: table.chain(shared.name),
+            hook: shared.hook,
+            table_comment: comment,
+            comment: shared.comment,
+        })?;
+    }
+    session.apply(&plan)?;
+    for shared in chains.iter().filter(|shared| !shared.rules.is_empty()) {
+        let chain = table.chain(shared.name);
+        if count(session, &chain, None)? > 0 {
+            continue;
+        }
+        let mut plan = Plan::new();
+        for rule in shared.rules {
+            plan.change(Change::AddRule { chain, rule, comment: "" })?;
+        }
+        session.apply(&plan)?;
+    }
+    Ok(())
+}
+
+/// What comes before and after the first `separator`. (The standard library's
+/// searcher for text is ten times as long.)
+fn cut<'t>(text: &'t str, separator: &str) -> Option<(&'t str, &'t str)> {
+    let at = text.as_bytes().windows(separator.len()).position(|window| window == separator.as_bytes())?;
+    Some((text.get(..at)?, text.get(at.checked_add(separator.len())?..)?))
+}
+
 /// Network and container of a comment `BEFORE"NETWORK" id: "CONTAINER"`.
 fn identity<'c>(comment: &'c str, before: &str) -> Option<(&'c str, &'c str)> {
-    let (network, container) = comment.strip_prefix(before)?.split_once("\" id: \"")?;
+    let (network, container) = cut(comment.strip_prefix(before)?, "\" id: \"")?;
     Some((network.strip_prefix('"')?, container.strip_suffix('"')?))
 }
 

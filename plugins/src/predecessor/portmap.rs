@@ -1,19 +1,23 @@
 //! Their port mappings.
 //!
 //! By iptables: a chain `CNI-DN-DIGEST` of network and container, to which rules
-//! of `CNI-HOSTPORT-DNAT` lead; before version 0.7 a chain `CNI-SN-DIGEST` too. By
-//! nftables: a table for each family, where the rules of a container have its ID
+//! of `CNI-HOSTPORT-DNAT` lead; before version 0.7 a chain `CNI-SN-DIGEST` too,
+//! which only DEL looks for. By nftables: a table for each family, where the rules of a container have its ID
 //! as comment. That names no network: DEL of one of its networks takes the rules
 //! of all, as theirs does, and GC does not know them.
 
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use picocni_core::conf::ValidAttachments;
 use picocni_core::error::Result;
-use picocni_core::op::{Plan, Removal};
+use picocni_core::net::Cidr;
+use picocni_core::observe::PublishedPort;
+use picocni_core::op::{Change, Plan, Removal};
 use picocni_core::owner::Owner;
-use picocni_core::packet_filter::{Chain, Table, TableFamily, Which};
+use picocni_core::packet_filter::{Action, Chain, Hook, Rule, Table, TableFamily, Which};
 use picocni_core::session::Session;
 
-use super::{NAT, chain_name, count, gc_chains, plan_chain};
+use super::{NAT, Shared, chain_name, count, ensure, gc_chains, plan_chain};
 
 const PREFIX: &str = "CNI-DN-";
 const ENTRY: &str = "CNI-HOSTPORT-DNAT";
@@ -90,4 +94,46 @@ pub(crate) fn is_there(session: &mut Session<'_>, owner: &Owner<'_>, expected: &
 /// no valid attachment.
 pub(crate) fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
     gc_chains(session, ENTRY, (PREFIX, BEFORE), network, &|container| valid.contains_container(container))
+}
+
+/// What their tables say of themselves.
+const TABLE_COMMENT: &str = "CNI portmap plugin";
+
+const fn shared(name: &'static str, hook: Option<Hook>, rules: &'static [Rule<'static>]) -> Shared {
+    Shared { name, hook, comment: "", rules }
+}
+
+/// Only what is for this host itself is led elsewhere.
+const OWN: &[Rule<'static>] = &[Rule { to_host: true, ..Rule::new(Action::Jump("hostports_all")) }];
+
+const SHARED: [Shared; 6] = [
+    shared("hostports", None, &[]),
+    shared("hostip_hostports", None, &[]),
+    shared("hostports_all", None, &[Rule::new(Action::Jump("hostip_hostports")), Rule::new(Action::Jump("hostports"))]),
+    shared("prerouting", Some(Hook::NatPrerouting), OWN),
+    shared("output", Some(Hook::NatOutput), OWN),
+    shared("masquerading", Some(Hook::NatPostrouting), &[]),
+];
+
+/// Publishes a port as they do.
+pub(crate) fn publish(session: &mut Session<'_>, owner: &Owner<'_>, port: &PublishedPort) -> Result<()> {
+    let v6 = port.to.is_ipv6();
+    ensure(session, table(v6), TABLE_COMMENT, &SHARED)?;
+    let rule = Rule {
+        to: port.host_ip.map(|ip| (true, Cidr::host(ip))),
+        port: Some((port.protocol, port.host_port)),
+        ..Rule::new(Action::Dnat(SocketAddr::new(port.to, port.to_port)))
+    };
+    session.change(Change::AddRule { chain: ports(v6), rule: &rule, comment: owner.container })
+}
+
+/// Translates the source of connections to a container as they do; every source
+/// if `all`, which their nftables backend leaves out.
+pub(crate) fn publish_source(session: &mut Session<'_>, owner: &Owner<'_>, to: IpAddr, all: bool) -> Result<()> {
+    let loopback = to.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    for from in [Some(Some(to)), loopback.map(Some), all.then_some(None)].into_iter().flatten() {
+        let rule = Rule { from, to: Some((true, Cidr::host(to))), ..Rule::new(Action::Masquerade) };
+        session.change(Change::AddRule { chain: sources(to.is_ipv6()), rule: &rule, comment: owner.container })?;
+    }
+    Ok(())
 }

@@ -189,3 +189,6 @@ fn act<'v>(rule: &Rule<'v>, values: &'v Values, exprs: &mut Exprs<'v>) {
     };
     let _ = exprs.push(last);
 }
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests;

@@ -43,7 +43,7 @@ fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) 
         "exec" => exec::run(arguments, environ),
         #[cfg(feature = "operator")]
         "demo" => demo::run(arguments, environ, memory),
-        "install" => install::run(arguments),
+        "install" => install::run(arguments, environ, memory),
         // Executed by the tap plugin under another SELinux context.
         "tap-device" => return tap_device(arguments),
         "" | "help" | "-h" | "--help" => return help::print(arguments.get(2)),
