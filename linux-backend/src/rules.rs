@@ -72,8 +72,7 @@ fn dump(
             let Some(message) = message else { return each(None) };
             // A kernel that does not know the filter lists every chain.
             if let Some(rule) = nftables::RuleView::parse(message).filter(|rule| rule.chain == chain.name) {
-                let view =
-                    RuleView { comment: rule.comment.unwrap_or(""), jumps_to: rule.jumps_to.unwrap_or("") };
+                let view = RuleView { comment: rule.comment.unwrap_or(""), jumps_to: rule.jumps_to.unwrap_or("") };
                 each(Some((rule.handle, &view)));
             }
         },

@@ -102,10 +102,7 @@ pub fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
 ///
 /// # Errors
 /// Code 5.
-pub(crate) fn recorded(
-    session: &mut Session<'_>,
-    tag: &Tag,
-) -> Result<heapless::Vec<(IpAddr, Cidr), { limits::IPS }>> {
+pub(crate) fn recorded(session: &mut Session<'_>, tag: &Tag) -> Result<heapless::Vec<(IpAddr, Cidr), { limits::IPS }>> {
     let mut addresses = heapless::Vec::new();
     let mut bytes = [0u8; RECORD];
     if let Some(length) = session.backend.read_file(&record::path(DIR, tag)?, &mut bytes)? {

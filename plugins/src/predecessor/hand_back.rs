@@ -36,10 +36,8 @@ enum Subject {
 const SUBJECTS: [Subject; 3] = [Subject::Ports, Subject::Masquerade, Subject::Guard];
 
 /// Our tables.
-const TABLES: [Table<'static>; 2] = [
-    Table { family: TableFamily::Inet, name: "picocni" },
-    Table { family: TableFamily::Bridge, name: "picocni" },
-];
+const TABLES: [Table<'static>; 2] =
+    [Table { family: TableFamily::Inet, name: "picocni" }, Table { family: TableFamily::Bridge, name: "picocni" }];
 
 impl Subject {
     const fn dir(self) -> &'static str {
@@ -64,11 +62,7 @@ impl Subject {
 pub type Tell<'t> = dyn FnMut(&'static str, &Tag, Option<Phrase>) + 't;
 
 /// Goes through the attachments of a subject.
-fn each(
-    session: &mut Session<'_>,
-    dir: &str,
-    act: &mut dyn FnMut(&mut Session<'_>, &Tag) -> Result<()>,
-) -> Result<()> {
+fn each(session: &mut Session<'_>, dir: &str, act: &mut dyn FnMut(&mut Session<'_>, &Tag) -> Result<()>) -> Result<()> {
     let mut after = heapless::String::<{ limits::TAG }>::new();
     loop {
         let page = record::page(session, dir, &after)?;

@@ -54,9 +54,7 @@ pub(crate) fn guard(session: &mut Session<'_>, owner: &Owner<'_>, port: IfName, 
         (second.as_str(), Rule::new(Action::Drop)),
     ];
     let mut plan = Plan::new();
-    for (name, hook) in
-        [(ENTRY, Some(Hook::FilterPrerouting)), (first.as_str(), None), (second.as_str(), None)]
-    {
+    for (name, hook) in [(ENTRY, Some(Hook::FilterPrerouting)), (first.as_str(), None), (second.as_str(), None)] {
         plan.change(Change::EnsureChain { chain: TABLE.chain(name), hook, table_comment: "", comment: "" })?;
     }
     for (name, rule) in &rules {

@@ -166,8 +166,7 @@ pub(crate) fn masquerade(session: &mut Session<'_>, owner: &Owner<'_>, ip: IpAdd
 /// The comment of an attachment's rules.
 fn comment(owner: &Owner<'_>) -> heapless::String<COMMENT> {
     let mut comment = heapless::String::new();
-    let parts: [&str; 6] =
-        [", net: ", owner.network, ", if: ", owner.ifname.as_str(), ", id: ", owner.container];
+    let parts: [&str; 6] = [", net: ", owner.network, ", if: ", owner.ifname.as_str(), ", id: ", owner.container];
     let mark = mark_of(owner);
     for c in core::iter::once(mark.as_str()).chain(parts).flat_map(str::chars) {
         if comment.push(c).is_err() {

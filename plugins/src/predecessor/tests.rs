@@ -8,6 +8,7 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use picocni_core::name::{IfName, Mac};
 use picocni_core::net::Cidr;
 use picocni_core::observe::{LinkKind, Ns};
 use picocni_core::op::Change;
@@ -15,7 +16,6 @@ use picocni_core::owner::Owner;
 use picocni_core::packet_filter::{Action, Chain, Rule, Table, TableFamily};
 use picocni_core::session::{Session, Workspace};
 use picocni_core::sim::{FaultBackend, Faults, SimBackend, Step};
-use picocni_core::name::{IfName, Mac};
 
 use super::{chain_name, hand_back, masquerade, portmap};
 use crate::bridge::Bridge;
@@ -204,7 +204,9 @@ fn a_comment_that_was_cut_is_known_by_its_digest() {
         let net = Cidr::parse("10.88.0.0/16").unwrap();
         masquerade::masquerade(session, &owner(&long), "10.88.0.9".parse().unwrap(), net).unwrap();
     });
-    let gc = |id: &str| config(&format!(r#"{BRIDGE},"cni.dev/valid-attachments":[{{"containerID":"{id}","ifname":"eth0"}}]"#));
+    let gc = |id: &str| {
+        config(&format!(r#"{BRIDGE},"cni.dev/valid-attachments":[{{"containerID":"{id}","ifname":"eth0"}}]"#))
+    };
     let rules = |sim: &mut SimBackend| session(sim, |session| super::count(session, &MASQ, None).unwrap());
     assert_eq!(rules(&mut sim), 3);
     call(&mut sim, &step(&Bridge, "GC", "", "", &gc(&long))).unwrap();
@@ -213,8 +215,7 @@ fn a_comment_that_was_cut_is_known_by_its_digest() {
     assert_eq!(rules(&mut sim), 0);
 }
 
-const MASQ: Chain<'static> =
-    Table { family: TableFamily::Inet, name: "cni_plugins_masquerade" }.chain("masq_checks");
+const MASQ: Chain<'static> = Table { family: TableFamily::Inet, name: "cni_plugins_masquerade" }.chain("masq_checks");
 
 #[test]
 fn check_wants_as_many_rules_as_they_make() {
@@ -224,7 +225,10 @@ fn check_wants_as_many_rules_as_they_make() {
         let check = config(&format!("{PORTMAP},{PREV}"));
         let check = step(&Portmap, "CHECK", "c1", NETNS, &check);
         call(&mut sim, &check).unwrap();
-        let more = config(&format!("{},{PREV}", PORTMAP.replace("[{\"hostPort\"", "[{\"hostPort\":1,\"containerPort\":1},{\"hostPort\"")));
+        let more = config(&format!(
+            "{},{PREV}",
+            PORTMAP.replace("[{\"hostPort\"", "[{\"hostPort\":1,\"containerPort\":1},{\"hostPort\"")
+        ));
         assert!(call(&mut sim, &step(&Portmap, "CHECK", "c1", NETNS, &more)).unwrap_err().contains("104"));
         call(&mut sim, &dels()[0]).unwrap();
         assert!(call(&mut sim, &check).unwrap_err().contains("port mappings are not recorded"));
@@ -255,8 +259,10 @@ fn what_is_handed_back_is_deleted_by_its_names() {
     ours(&mut sim);
     let mut said = Vec::new();
     session(&mut sim, |session| {
-        hand_back::examine(session, &mut |what, tag, why| said.push(format!("{what} {} {}", tag.as_str(), why.is_some())))
-            .unwrap();
+        hand_back::examine(session, &mut |what, tag, why| {
+            said.push(format!("{what} {} {}", tag.as_str(), why.is_some()))
+        })
+        .unwrap();
         hand_back::run(session).unwrap();
     });
     let tag = "picocni:net:c1:eth0 false";
