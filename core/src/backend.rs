@@ -166,12 +166,12 @@ pub trait Backend {
     /// Code 101.
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool>;
 
-    /// Whether the packet filter has this chain of others. Without a packet
-    /// filter there is none.
+    /// Which of these chains of others the packet filter has: bit n for the
+    /// n-th, of 32 at most. Without a packet filter there is none.
     ///
     /// # Errors
     /// Code 101.
-    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool>;
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32>;
 
     /// The rules of a chain of others, in order; none if it is missing.
     ///

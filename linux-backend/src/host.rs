@@ -306,10 +306,10 @@ impl Backend for Linux<'_> {
         filter::is_masqueraded(socket, &mut memory.send, &mut memory.receive, ip, tag)
     }
 
-    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool> {
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32> {
         match self.filter_parts() {
-            Ok((socket, memory)) => rules::has_chain(socket, memory, chain),
-            Err(error) if error.errno() == EPROTONOSUPPORT => Ok(false),
+            Ok((socket, memory)) => rules::find_chains(socket, memory, chains),
+            Err(error) if error.errno() == EPROTONOSUPPORT => Ok(0),
             Err(error) => Err(error),
         }
     }

@@ -10,7 +10,7 @@ use crate::host::Memory;
 use crate::socket::{SEND, Socket};
 use crate::wire::netfilter::foreign;
 use crate::wire::nftables::{self, Comment, Transaction};
-use crate::wire::nlmsg::Batch;
+use crate::wire::nlmsg::{Batch, Messages};
 
 const ENOENT: i32 = 2;
 const EBUSY: i32 = 16;
@@ -34,11 +34,34 @@ pub(crate) fn is_removal(removal: &Removal<'_>) -> bool {
     matches!(removal, Removal::DropRules { .. } | Removal::DropChain { .. } | Removal::DropTable { .. })
 }
 
-/// Whether the chain is there.
-pub(crate) fn has_chain(socket: &mut Socket, memory: &mut Memory, chain: &Chain<'_>) -> Result<bool> {
-    exists(socket, memory, &mut |batch, seq| {
-        nftables::get_chain(batch, seq, foreign::table(&chain.table), chain.name);
-    })
+/// Which of these chains are there: one message to the kernel, and an answer for each.
+pub(crate) fn find_chains(socket: &mut Socket, memory: &mut Memory, chains: &[Chain<'_>]) -> Result<u32> {
+    let count = u32::try_from(chains.len()).unwrap_or(u32::MAX).min(u32::BITS);
+    let first = socket.take_seq(count);
+    let mut batch = Batch::new(&mut memory.send);
+    for (chain, at) in chains.iter().zip(0..count) {
+        nftables::get_chain(&mut batch, first.wrapping_add(at), foreign::table(&chain.table), chain.name);
+    }
+    let failed = |errno: i32| errno::kernel("look up", &"chains", errno, "");
+    let request = batch.finish().map_err(|_| Error::limit("SEND", SEND))?;
+    socket.send(request).map_err(|errno| failed(errno.raw_os_error()))?;
+    let (mut found, mut open) = (0u32, count);
+    while open > 0 {
+        let datagram = socket.receive(&mut memory.receive, true).map_err(|errno| failed(errno.raw_os_error()))?;
+        for message in Messages::new(datagram) {
+            let at = message.seq.wrapping_sub(first);
+            if at >= count {
+                continue;
+            }
+            open = open.saturating_sub(1);
+            match message.ack() {
+                None => found |= 1 << at,
+                Some(ack) if ABSENT.contains(&ack.errno) => {}
+                Some(ack) => return Err(failed(ack.errno)),
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn exists(socket: &mut Socket, memory: &mut Memory, emit: &mut dyn FnMut(&mut Batch<'_>, u32)) -> Result<bool> {
@@ -206,7 +229,7 @@ fn look(socket: &mut Socket, memory: &mut Memory, removals: &[Removal<'_>]) -> R
                 })?;
                 false
             }
-            Removal::DropChain { chain } => has_chain(socket, memory, chain)?,
+            Removal::DropChain { chain } => find_chains(socket, memory, core::slice::from_ref(chain))? != 0,
             Removal::DropTable { table } => exists(socket, memory, &mut |batch, seq| {
                 nftables::get_table(batch, seq, foreign::table(table));
             })?,

@@ -23,7 +23,7 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list`, `read_file`, `has_chain` and `rules`.
+    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list`, `read_file`, `find_chains` and `rules`.
     pub observations: bool,
 }
 
@@ -276,9 +276,9 @@ impl Backend for FaultBackend<'_> {
         self.inner.is_masqueraded(ip, tag)
     }
 
-    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool> {
-        self.observe("read chain")?;
-        self.inner.has_chain(chain)
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32> {
+        self.observe("find chains")?;
+        self.inner.find_chains(chains)
     }
 
     fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {

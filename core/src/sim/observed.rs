@@ -173,8 +173,9 @@ impl Backend for SimBackend {
         Ok(self.filter.masqueraded.iter().any(|known| known.ip == ip && known.tag == tag))
     }
 
-    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool> {
-        Ok(self.chains.has(chain))
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32> {
+        let found = chains.iter().zip(0u32..32).filter(|(chain, _)| self.chains.has(chain));
+        Ok(found.fold(0, |found, (_, at)| found | 1 << at))
     }
 
     fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {

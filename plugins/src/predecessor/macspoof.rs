@@ -30,7 +30,7 @@ fn names(owner: &Owner<'_>) -> Option<[Name; 3]> {
 /// Removes their guard of an attachment.
 pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<()> {
     let Some([port, mac, comment]) = names(owner) else { return Ok(()) };
-    if !session.backend.has_chain(&TABLE.chain(&port))? && !session.backend.has_chain(&TABLE.chain(&mac))? {
+    if session.backend.find_chains(&[TABLE.chain(&port), TABLE.chain(&mac)])? == 0 {
         return Ok(());
     }
     let mut plan = Plan::new();

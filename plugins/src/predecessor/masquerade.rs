@@ -55,11 +55,16 @@ fn mark_of(owner: &Owner<'_>) -> Mark {
 pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<()> {
     let name = chain_name(PREFIX, owner.network, owner.container);
     let mark = mark_of(owner);
-    let mut plan = Plan::new();
-    for table in NAT {
-        plan_chain(session, table, ENTRY, &name, &mut plan)?;
+    let [v4, v6] = NAT;
+    let found = session.backend.find_chains(&[v4.chain(&name), v6.chain(&name), CHECKS])?;
+    if found == 0 {
+        return Ok(());
     }
-    if session.backend.has_chain(&CHECKS)? {
+    let mut plan = Plan::new();
+    for (_, table) in [(1, v4), (2, v6)].into_iter().filter(|(bit, _)| found & bit != 0) {
+        plan_chain(table, ENTRY, &name, &mut plan)?;
+    }
+    if found & 4 != 0 {
         plan.remove(Removal::DropRules { chain: CHECKS, which: Which::CommentPrefix(&mark) })?;
     }
     session.remove(&plan)

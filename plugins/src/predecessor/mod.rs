@@ -52,20 +52,10 @@ fn chain_name(prefix: &str, network: &str, container: &str) -> ChainName {
     name
 }
 
-/// Plans that a chain goes, if it is there, with the rules of `entry` that lead to it.
-fn plan_chain<'p>(
-    session: &mut Session<'_>,
-    table: Table<'p>,
-    entry: &'p str,
-    name: &'p str,
-    plan: &mut Plan<'p>,
-) -> Result<()> {
-    let chain = table.chain(name);
-    if !session.backend.has_chain(&chain)? {
-        return Ok(());
-    }
+/// Plans that a chain goes, with the rules of `entry` that lead to it.
+fn plan_chain<'p>(table: Table<'p>, entry: &'p str, name: &'p str, plan: &mut Plan<'p>) -> Result<()> {
     plan.remove(Removal::DropRules { chain: table.chain(entry), which: Which::JumpTo(name) })?;
-    plan.remove(Removal::DropChain { chain })
+    plan.remove(Removal::DropChain { chain: table.chain(name) })
 }
 
 /// How many of a chain's rules are of this kind.
@@ -155,7 +145,7 @@ fn gc_chains(
             }
             let mut plan = Plan::new();
             for name in &stale {
-                plan_chain(session, table, entry, name, &mut plan)?;
+                plan_chain(table, entry, name, &mut plan)?;
             }
             session.remove(&plan)?;
         }

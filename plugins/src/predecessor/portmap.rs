@@ -41,19 +41,30 @@ const fn sources(v6: bool) -> Chain<'static> {
 }
 
 /// Removes what they publish for an attachment.
+///
+/// Every pod without port mappings comes here. So the chains that all their pods
+/// share are asked for first: where they published nothing since the host was
+/// started, there is no digest to make.
 pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<()> {
+    let [v4, v6] = NAT;
+    let shared = session.backend.find_chains(&[v4.chain(ENTRY), v6.chain(ENTRY), ports(false), ports(true)])?;
+    if shared == 0 { Ok(()) } else { take_back_from(session, owner, shared) }
+}
+
+#[inline(never)]
+fn take_back_from(session: &mut Session<'_>, owner: &Owner<'_>, shared: u32) -> Result<()> {
+    let [v4, v6] = NAT;
     let name = chain_name(PREFIX, owner.network, owner.container);
     let old = chain_name(OLD_PREFIX, owner.network, owner.container);
+    let chains = [(v4, ENTRY, &name), (v6, ENTRY, &name), (v4, OLD_ENTRY, &old), (v6, OLD_ENTRY, &old)];
+    let own = session.backend.find_chains(&chains.map(|(table, _, name)| table.chain(name)))?;
     let mut plan = Plan::new();
-    for table in NAT {
-        plan_chain(session, table, ENTRY, &name, &mut plan)?;
-        plan_chain(session, table, OLD_ENTRY, &old, &mut plan)?;
+    for (_, (table, entry, name)) in (0..).zip(chains).filter(|(at, _)| own & 1 << at != 0) {
+        plan_chain(table, entry, name, &mut plan)?;
     }
-    for v6 in [false, true] {
-        if session.backend.has_chain(&ports(v6))? {
-            for chain in [ports(v6), sources(v6)] {
-                plan.remove(Removal::DropRules { chain, which: Which::Comment(owner.container) })?;
-            }
+    for (_, v6) in [(4, false), (8, true)].into_iter().filter(|(bit, _)| shared & bit != 0) {
+        for chain in [ports(v6), sources(v6)] {
+            plan.remove(Removal::DropRules { chain, which: Which::Comment(owner.container) })?;
         }
     }
     session.remove(&plan)

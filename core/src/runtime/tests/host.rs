@@ -154,7 +154,7 @@ impl Backend for Host {
         unimplemented!()
     }
 
-    fn has_chain(&mut self, _: &Chain<'_>) -> Result<bool> {
+    fn find_chains(&mut self, _: &[Chain<'_>]) -> Result<u32> {
         unimplemented!()
     }
 

@@ -126,9 +126,9 @@ impl Backend for Watched<'_> {
         self.calls.push("is_published");
         self.inner.is_published(port, tag)
     }
-    fn has_chain(&mut self, chain: &Chain<'_>) -> Result<bool> {
-        self.calls.push("has_chain");
-        self.inner.has_chain(chain)
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32> {
+        self.calls.push("find_chains");
+        self.inner.find_chains(chains)
     }
 
     fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
