@@ -336,9 +336,13 @@ fn pods_of_ours_are_handed_back_under_traffic() {
         open.iter_mut().for_each(|stream| goes_on(stream).expect("before"));
         let own = node.state();
         let tool = Tool::new(host);
-        let said = tool.run(&["install", "--uninstall", "--dry-run", "/run/cni-plugins"]);
+        let said = tool.run(&["install", "--uninstall", "--dry-run", "--backend=nftables", "/run/cni-plugins"]);
         assert!(said.expect_success().contains("published ports of picocni:net:the-pod:eth0"), "{said:?}");
         assert_eq!(kernel::difference(&own, &node.state()), [""; 0], "a dry run");
+        // With iptables on the host theirs would look there.
+        let said = tool.run(&["install", "--uninstall", "/run/cni-plugins"]);
+        assert!(said.code == Some(1) && said.err.contains("would use iptables"), "{said:?}");
+        assert_eq!(kernel::difference(&own, &node.state()), [""; 0], "a refusal");
         // New connections all the time, while it changes hands.
         let done = AtomicBool::new(false);
         let made = std::thread::scope(|scope| {
@@ -354,7 +358,7 @@ fn pods_of_ours_are_handed_back_under_traffic() {
                 })
             });
             std::thread::sleep(Duration::from_millis(20));
-            tool.run(&["install", "--uninstall", "/run/cni-plugins"]).expect_success();
+            tool.run(&["install", "--uninstall", "--backend=nftables", "/run/cni-plugins"]).expect_success();
             std::thread::sleep(Duration::from_millis(20));
             done.store(true, Ordering::Relaxed);
             asker.join().expect("every connection was made")

@@ -33,6 +33,9 @@ enum Subject {
     Guard,
 }
 
+/// What a guard is called; the other two have a backend that a config chooses.
+pub const GUARD: &str = "source guard";
+
 const SUBJECTS: [Subject; 3] = [Subject::Ports, Subject::Masquerade, Subject::Guard];
 
 /// Our tables.
@@ -52,7 +55,7 @@ impl Subject {
         match self {
             Subject::Ports => "published ports",
             Subject::Masquerade => "masquerade",
-            Subject::Guard => "source guard",
+            Subject::Guard => GUARD,
         }
     }
 }

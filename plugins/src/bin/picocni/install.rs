@@ -32,15 +32,18 @@ struct Options {
     dir: &'static str,
     uninstall: bool,
     dry_run: bool,
+    /// The operator says that the plugins to come use nftables.
+    nftables: bool,
 }
 
 fn options(arguments: Words) -> Result<Options> {
-    let mut options = Options { dir: "", uninstall: false, dry_run: false };
-    for at in 2..6 {
+    let mut options = Options { dir: "", uninstall: false, dry_run: false, nftables: false };
+    for at in 2..7 {
         match arguments.get(at) {
             "" => break,
             "--uninstall" => options.uninstall = true,
             "--dry-run" => options.dry_run = true,
+            "--backend=nftables" => options.nftables = true,
             word if word.starts_with('-') || !options.dir.is_empty() => {
                 return Err(err!(ENVIRONMENT, "unknown word", word, "; see picocni help install"));
             }
@@ -51,7 +54,7 @@ fn options(arguments: Words) -> Result<Options> {
         return Err(err!(
             ENVIRONMENT,
             "missing DIR",
-            "usage: picocni install [--uninstall] [--dry-run] DIR, for example /opt/cni/bin"
+            "usage: picocni install [--uninstall] [--dry-run] [--backend=nftables] DIR, for example /opt/cni/bin"
         ));
     }
     Ok(options)
@@ -64,10 +67,11 @@ fn options(arguments: Words) -> Result<Options> {
 /// cannot be handed back; code 101; code 5.
 #[inline(never)]
 pub(crate) fn run(arguments: Words, environ: Environ, memory: &'static mut Memory) -> Result<i32> {
-    let Options { dir, uninstall, dry_run } = options(arguments)?;
-    if uninstall {
-        return take_away(dir, dry_run, environ, memory);
+    let options = options(arguments)?;
+    if options.uninstall {
+        return take_away(&options, environ, memory);
     }
+    let Options { dir, dry_run, .. } = options;
     let mut bytes = [core::mem::MaybeUninit::<u8>::uninit(); limits::PATH];
     let (own, _) = readlinkat_raw(CWD, "/proc/self/exe", &mut bytes)
         .map_err(|errno| failed(&"failed to find own file", "/proc/self/exe", errno))?;
@@ -113,16 +117,41 @@ fn make_dir(dir: &str) -> Result<()> {
     Ok(())
 }
 
+/// Where iptables may be.
+const PROGRAMS: [&str; 4] = ["/usr/sbin/iptables", "/sbin/iptables", "/usr/local/sbin/iptables", "/usr/bin/iptables"];
+
+/// The reference plugins use iptables where it is, unless their config says
+/// otherwise, and then do not delete what is in nftables' form.
+fn check_backend(holds: bool, nftables: bool) -> Result<()> {
+    let program = PROGRAMS.into_iter().find(|path| stat(*path).is_ok());
+    match program.filter(|_| holds && !nftables) {
+        Some(program) => Err(err!(
+            CONFLICT,
+            "the plugins to come would use iptables",
+            program,
+            " is there. If their configs say \"backend\" and \"ipMasqBackend\": \"nftables\", add --backend=nftables; \
+             else end the pods named above first. Nothing was changed"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Hands back what live attachments hold, then removes the links. With
 /// `dry_run` it says what it would do.
-fn take_away(dir: &str, dry_run: bool, environ: Environ, memory: &'static mut Memory) -> Result<i32> {
+fn take_away(options: &Options, environ: Environ, memory: &'static mut Memory) -> Result<i32> {
+    let Options { dir, dry_run, nftables, .. } = *options;
     let program::Memory { linux, session, .. } = &mut memory.plugin;
     let mut backend = Linux::new(linux, environ);
     let mut session = Session::new(&mut backend, picocni::REGISTRY, session);
+    let mut holds = false;
     hand_back::examine(&mut session, &mut |what, tag, why| match why {
         Some(why) => terminal::error(&[&what, &" of ", tag, &" cannot be handed back: ", &why, &"\n"]),
-        None => terminal::out(&[&"hand back ", &what, &" of ", tag, &"\n"]),
+        None => {
+            holds |= what != hand_back::GUARD;
+            terminal::out(&[&"hand back ", &what, &" of ", tag, &"\n"]);
+        }
     })?;
+    check_backend(holds, nftables)?;
     if !dry_run {
         hand_back::run(&mut session)?;
     }
