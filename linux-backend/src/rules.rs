@@ -74,14 +74,11 @@ fn exists(socket: &mut Socket, memory: &mut Memory, emit: &mut dyn FnMut(&mut Ba
         .map_err(|refusal| errno::kernel("look up", &"nftables object", refusal.errno, &refusal.words))
 }
 
-/// Hands over the rules of a chain with their handles. `None` comes before a
-/// dump that starts again.
-fn dump(
-    socket: &mut Socket,
-    memory: &mut Memory,
-    chain: &Chain<'_>,
-    each: &mut dyn FnMut(Option<(u64, &RuleView<'_>)>),
-) -> Result<()> {
+/// Takes a rule with its handle; `None` comes before a dump that starts again.
+type Listed<'d> = dyn FnMut(Option<(u64, &RuleView<'_>)>) + 'd;
+
+/// Hands over the rules of a chain with their handles.
+fn dump(socket: &mut Socket, memory: &mut Memory, chain: &Chain<'_>, each: &mut Listed<'_>) -> Result<()> {
     let Memory { send, receive } = memory;
     let outcome = socket.dump(
         &mut |seq, buffer| {

@@ -212,6 +212,35 @@ fn pods_of_theirs_are_checked_and_deleted_without_leftovers() {
 }
 
 #[test]
+fn check_fails_without_their_rules() {
+    everywhere(|node| {
+        let pod = Pod::new(node.host, "the-pod");
+        let chain = node.add(Whose::Theirs, "the-pod");
+        let run = |words: &str| {
+            let status = Command::new("/bin/sh").args(["-c", words]).status().expect("a shell");
+            assert!(status.success(), "{words}");
+        };
+        let flush = |v4: &str, v6: &str| match node.backend {
+            Backend::Nftables => run(&format!("nft flush chain {v4} && nft flush chain {v6}")),
+            Backend::Iptables => {
+                run(
+                    "iptables -t nat -F CNI-HOSTPORT-DNAT && iptables -t nat -F POSTROUTING && ip6tables -t nat -F POSTROUTING",
+                );
+            }
+        };
+        flush("ip cni_hostport hostports", "inet cni_plugins_masquerade masq_checks");
+        let [bridge, tuning, portmap] = &node.each(Whose::Ours, "CHECK", &chain)[..] else { panic!("three plugins") };
+        bridge.expect_error(104, &["address is not masqueraded"]);
+        tuning.expect_quiet();
+        portmap.expect_error(104, &["port mappings are not recorded"]);
+        // A half is enough to fail, and not too much for DEL.
+        node.all(Whose::Ours, "DEL", &chain);
+        assert_eq!(traces(&node.state(), "the-pod"), [""; 0]);
+        drop(pod);
+    });
+}
+
+#[test]
 fn del_needs_no_namespace_and_no_result() {
     everywhere(|node| {
         let before = settled(node);
