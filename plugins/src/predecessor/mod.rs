@@ -11,9 +11,9 @@
 //!
 //! | what they made | module |
 //! |---|---|
-//! | `ipMasq` | [`masquerade`] |
-//! | port mappings | [`portmap`] |
-//! | `macspoofchk` | [`macspoof`] |
+//! | `ipMasq` | `masquerade` |
+//! | port mappings | `portmap` |
+//! | `macspoofchk` | `macspoof` |
 //!
 //! [`hand_back`] is the way back: what we hold for live attachments is written in
 //! their form, so that they delete it.
