@@ -9,6 +9,7 @@ use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, Route};
 use crate::op::{Change, Removal};
+use crate::packet_filter::{Chain, RuleView};
 
 /// Where a plugin's program was found.
 #[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
@@ -170,6 +171,19 @@ pub trait Backend {
     /// # Errors
     /// Code 101.
     fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool>;
+
+    /// Which of these chains of others the packet filter has: bit n for the
+    /// n-th, of 32 at most. Without a packet filter there is none.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32>;
+
+    /// The rules of a chain of others, in order; none if it is missing.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()>;
 
     /// Whether the packet filter can publish ports and masquerade at all.
     ///

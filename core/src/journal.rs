@@ -123,7 +123,11 @@ impl Inverse {
             Removal::UnpublishSource { to, via, all } => Inverse::UnpublishSource { to, via, all },
             Removal::Unmasquerade { ip } => Inverse::Unmasquerade { ip },
             // Not the inverse of any change.
-            Removal::DeleteNeighbour { .. } | Removal::PurgeConnections { .. } => return None,
+            Removal::DeleteNeighbour { .. }
+            | Removal::PurgeConnections { .. }
+            | Removal::DropRules { .. }
+            | Removal::DropChain { .. }
+            | Removal::DropTable { .. } => return None,
         })
     }
 

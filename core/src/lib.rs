@@ -8,7 +8,7 @@
 //! |---|---|
 //! | text in, text out | [`json`], [`text`], [`error`] |
 //! | the spec's words | [`version`], [`env`](mod@env), [`name`], [`net`], [`conf`], [`result`] |
-//! | what is done | [`op`], [`journal`], [`observe`], [`backend`], [`sim`] |
+//! | what is done | [`op`], [`journal`], [`observe`], [`packet_filter`], [`backend`], [`sim`] |
 //! | who does it | [`plugin`], [`session`], [`dispatch`], [`check`] |
 //! | networks as a runtime sees them | [`runtime`] |
 //! | arithmetic | [`ipam`], [`allowlist`], [`digest`] |
@@ -39,6 +39,7 @@ pub mod net;
 pub mod observe;
 pub mod op;
 pub mod owner;
+pub mod packet_filter;
 pub mod plugin;
 pub mod result;
 pub mod runtime;

@@ -89,6 +89,12 @@ impl Tag {
         self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
     }
 
+    /// The tag of a file that is named by it; `None` if the name is too long for one.
+    #[must_use]
+    pub fn of_file_name(name: &str) -> Option<Self> {
+        crate::text::fits(&[&PREFIX, &name]).map(Tag)
+    }
+
     /// Whether an attachment of `network` carries this tag.
     #[must_use]
     pub fn is_of_network(&self, network: &str) -> bool {

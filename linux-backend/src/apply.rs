@@ -19,6 +19,7 @@ use crate::filter;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
+use crate::rules;
 use crate::shared;
 use crate::socket::Refusal;
 use crate::sysctl;
@@ -55,6 +56,7 @@ fn batch_length(changes: &[Change<'_>]) -> usize {
     let Some(first) = changes.first() else { return 0 };
     let alike = changes.iter().take_while(|change| match operation::socket_of(first) {
         Some(ns) => operation::socket_of(change) == Some(ns),
+        None if rules::is_change(first) => rules::is_change(change),
         None => filter::is_filter(first) && filter::is_filter(change),
     });
     alike.count().clamp(1, limits::PLAN)
@@ -68,6 +70,11 @@ fn apply_batch(linux: &mut Linux<'_>, batch: &[Change<'_>], report: &mut Applied
     }
     if filter::is_filter(first) {
         return apply_filter(linux, batch, report);
+    }
+    if rules::is_change(first) {
+        let outcome = linux.filter_parts().and_then(|(socket, memory)| rules::add(socket, memory, batch));
+        (0..batch.len()).for_each(|at| report(at, outcome.clone().map(|()| None)));
+        return outcome.is_err();
     }
     let mut old = heapless::String::new();
     let outcome = apply_one(linux, first, &mut old);

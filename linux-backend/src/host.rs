@@ -11,13 +11,17 @@ use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
+use picocni_core::packet_filter::{Chain, RuleView};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, guard, netns, observe, parting, sysctl};
+use crate::{exec, files, filter, guard, netns, observe, parting, rules, sysctl};
+
+/// A kernel without netfilter has no such socket.
+const EPROTONOSUPPORT: i32 = 93;
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -313,6 +317,22 @@ impl Backend for Linux<'_> {
     fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool> {
         let (socket, memory) = self.filter_parts()?;
         guard::is_guarded(socket, memory, port.0, mac.0)
+    }
+
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32> {
+        match self.filter_parts() {
+            Ok((socket, memory)) => rules::find_chains(socket, memory, chains),
+            Err(error) if error.errno() == EPROTONOSUPPORT => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+        match self.filter_parts() {
+            Ok((socket, memory)) => rules::visit(socket, memory, chain, each),
+            Err(error) if error.errno() == EPROTONOSUPPORT => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn probe_filter(&mut self) -> Result<()> {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `rules`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -23,6 +23,7 @@ mod netns;
 mod observe;
 mod parting;
 mod remove;
+mod rules;
 mod shared;
 pub mod socket;
 pub mod sys;

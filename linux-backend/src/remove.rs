@@ -13,6 +13,7 @@ use crate::filter;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
+use crate::rules;
 use crate::sysctl;
 use crate::wire::nlmsg::Batch;
 use crate::wire::operation;
@@ -32,6 +33,7 @@ fn batch_length(removals: &[Removal<'_>]) -> usize {
     let Some(first) = removals.first() else { return 0 };
     let alike = removals.iter().take_while(|removal| match operation::socket_of_removal(first) {
         Some(ns) => operation::socket_of_removal(removal) == Some(ns),
+        None if rules::is_removal(first) => rules::is_removal(removal),
         None => filter::is_filter_removal(first) && filter::is_filter_removal(removal),
     });
     alike.count().clamp(1, limits::PLAN)
@@ -45,6 +47,12 @@ fn remove_batch(linux: &mut Linux<'_>, batch: &[Removal<'_>], report: &mut Remov
     if filter::is_filter_removal(first) {
         return match linux.filter_parts() {
             Ok((socket, memory)) => filter::remove(socket, &mut memory.send, &mut memory.receive, batch, report),
+            Err(error) => (0..batch.len()).for_each(|at| report(at, Err(error.clone()))),
+        };
+    }
+    if rules::is_removal(first) {
+        return match linux.filter_parts() {
+            Ok((socket, memory)) => rules::remove(socket, memory, batch, report),
             Err(error) => (0..batch.len()).for_each(|at| report(at, Err(error.clone()))),
         };
     }
@@ -132,6 +140,9 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         | Removal::DeleteNeighbour { .. }
         | Removal::Unpublish { .. }
         | Removal::UnpublishSource { .. }
-        | Removal::Unmasquerade { .. } => Ok(()),
+        | Removal::Unmasquerade { .. }
+        | Removal::DropRules { .. }
+        | Removal::DropChain { .. }
+        | Removal::DropTable { .. } => Ok(()),
     }
 }

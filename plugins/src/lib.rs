@@ -9,6 +9,7 @@
 //! | the MAC that somebody asks for | [`mac`] |
 //! | files that say what an attachment holds | [`record`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
+//! | what the plugins before us left in the packet filter | [`predecessor`] |
 //! | the protocol on stdin and stdout, for programs | [`program`] |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ pub mod macvlan;
 pub mod masquerade;
 pub mod one_process;
 pub mod portmap;
+pub mod predecessor;
 pub mod program;
 #[cfg(test)]
 mod proof;

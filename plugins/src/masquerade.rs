@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use picocni_core::conf::ValidAttachments;
 use picocni_core::err;
-use picocni_core::error::Result;
+use picocni_core::error::{Failures, Result};
 use picocni_core::json::Str;
 use picocni_core::limits;
 use picocni_core::net::{Cidr, parse_ip};
@@ -18,7 +18,7 @@ use picocni_core::put;
 use picocni_core::result::AddResult;
 use picocni_core::session::Session;
 
-use crate::record;
+use crate::{predecessor, record};
 
 /// Records, one file per attachment, named by its tag.
 pub const DIR: &str = "/run/cni/picocni/masq";
@@ -46,9 +46,9 @@ pub fn check_backend(backend: Str<'_>) -> Result<()> {
 ///
 /// # Errors
 /// Code 101.
-pub fn add(_call: &Call<'_>, session: &mut Session<'_>, tag: &Tag, result: &AddResult) -> Result<()> {
-    // A record may be left of an earlier life of the same attachment.
-    del(session, tag)?;
+pub fn add(call: &Call<'_>, session: &mut Session<'_>, tag: &Tag, result: &AddResult) -> Result<()> {
+    // Something may be left of an earlier life of the same attachment.
+    del(call, session)?;
     let mut text = heapless::String::<RECORD>::new();
     for ip in &result.ips {
         put!(&mut text, ip.address.addr(), " ", ip.address.network(), "\n");
@@ -62,14 +62,16 @@ pub fn add(_call: &Call<'_>, session: &mut Session<'_>, tag: &Tag, result: &AddR
     session.apply(&plan)
 }
 
-/// Every address of prevResult is masqueraded.
+/// Every address of prevResult is masqueraded, by us or by who made the attachment.
 ///
 /// # Errors
 /// Code 104.
 pub fn check(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -> Result<()> {
     let tag = call.owner().tag();
     for ip in &prev.ips {
-        if !session.backend.is_masqueraded(ip.address.addr(), tag.as_str())? {
+        if !session.backend.is_masqueraded(ip.address.addr(), tag.as_str())?
+            && !predecessor::masquerade::is_there(session, &call.owner(), prev)?
+        {
             return Err(err!(
                 CHANGED,
                 "address is not masqueraded",
@@ -90,29 +92,54 @@ pub fn reconcile(call: &Call<'_>, session: &mut Session<'_>, prev: &AddResult) -
     session.repair(call, "masquerade", checked, |session| add(call, session, &call.owner().tag(), prev))
 }
 
-/// Takes back what the attachment's record says; no record is success, without
-/// a word to the packet filter.
+/// Takes back what the attachment's record says. Without one, what the plugins
+/// before us may have left; where nothing is masqueraded, there is no word to
+/// the packet filter.
 ///
 /// # Errors
 /// Code 101.
-pub fn del(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
-    let path = record::path(DIR, tag)?;
+pub fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+    let owner = call.owner();
+    if take_back(session, &owner.tag())? || call.at(&["ipMasq"]) != "true" {
+        return Ok(());
+    }
+    predecessor::masquerade::take_back(session, &owner)
+}
+
+/// Addresses that an attachment's record names, each with the network within
+/// which it is not masqueraded.
+///
+/// # Errors
+/// Code 5.
+pub(crate) fn recorded(session: &mut Session<'_>, tag: &Tag) -> Result<heapless::Vec<(IpAddr, Cidr), { limits::IPS }>> {
+    let mut addresses = heapless::Vec::new();
     let mut bytes = [0u8; RECORD];
-    let Some(length) = session.backend.read_file(&path, &mut bytes)? else { return Ok(()) };
-    let text = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or("");
+    if let Some(length) = session.backend.read_file(&record::path(DIR, tag)?, &mut bytes)? {
+        let text = bytes.get(..length).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or("");
+        addresses.extend(text.lines().filter_map(entry).take(limits::IPS));
+    }
+    Ok(addresses)
+}
+
+/// Whether there was a record.
+fn take_back(session: &mut Session<'_>, tag: &Tag) -> Result<bool> {
+    let path = record::path(DIR, tag)?;
+    if session.backend.read_file(&path, &mut [])?.is_none() {
+        return Ok(false);
+    }
     let mut plan = Plan::new();
-    for ip in text.lines().filter_map(address) {
+    for (ip, _) in recorded(session, tag)? {
         plan.remove(Removal::Unmasquerade { ip })?;
     }
     session.remove(&plan)?;
     // The record goes last: it is what a repeated DEL needs.
-    session.removal(Removal::RemoveFile { path: &path })
+    session.removal(Removal::RemoveFile { path: &path })?;
+    Ok(true)
 }
 
-fn address(line: &str) -> Option<IpAddr> {
+fn entry(line: &str) -> Option<(IpAddr, Cidr)> {
     let (ip, net) = line.split_once(' ')?;
-    Cidr::parse(net)?;
-    parse_ip(ip)
+    Some((parse_ip(ip)?, Cidr::parse(net)?))
 }
 
 /// Takes back what belongs to no valid attachment of `network`.
@@ -120,5 +147,9 @@ fn address(line: &str) -> Option<IpAddr> {
 /// # Errors
 /// Code 101.
 pub fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
-    record::take_back_stale(session, DIR, network, valid, &mut |session, tag| del(session, tag))
+    let mut failures = Failures::new();
+    let take_back = &mut |session: &mut Session<'_>, tag: &Tag| take_back(session, tag).map(|_| ());
+    failures.note(record::take_back_stale(session, DIR, network, valid, take_back));
+    failures.note(predecessor::masquerade::gc(session, network, valid));
+    failures.into_result()
 }

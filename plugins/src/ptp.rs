@@ -106,7 +106,7 @@ impl Plugin for Ptp {
         let mut plan = Plan::new();
         failures.note(veth::plan_deletion(call, session, &mut plan));
         failures.note(session.remove(&plan));
-        failures.note(masquerade::del(session, &call.owner().tag()));
+        failures.note(masquerade::del(call, session));
         failures.note(link::forward(call, session, Command::Del));
         failures.into_result()
     }

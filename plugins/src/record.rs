@@ -16,6 +16,31 @@ pub fn path(dir: &str, tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> 
     fits(&[&dir, &"/", &tag.file_name()]).ok_or_else(|| Error::limit("PATH", limits::PATH))
 }
 
+/// Attachments of one [`page`].
+const PAGE: usize = 32;
+
+/// The attachments with a record in `dir` whose file names come next after
+/// `after`, in any order; go on after the last of them until none is left.
+///
+/// # Errors
+/// Code 5.
+pub fn page(session: &mut Session<'_>, dir: &str, after: &str) -> Result<heapless::Vec<Tag, PAGE>> {
+    let mut page: heapless::Vec<Tag, PAGE> = heapless::Vec::new();
+    session.backend.list(dir, &mut |name| {
+        let Some(tag) = Tag::of_file_name(name).filter(|tag| tag.file_name() > after) else { return };
+        if page.is_full() {
+            // The last one makes room for an earlier one.
+            let last = page.iter().enumerate().max_by(|(_, a), (_, b)| a.as_str().cmp(b.as_str()));
+            match last.map(|(at, last)| (at, last.as_str() > tag.as_str())) {
+                Some((at, true)) => drop(page.swap_remove(at)),
+                _ => return,
+            }
+        }
+        let _ = page.push(tag);
+    })?;
+    Ok(page)
+}
+
 /// GC: takes back what the records of `network` say that belong to no valid
 /// attachment; `take_back` removes the record. They come in slices; a slice of
 /// which nothing could be taken back is the last.

@@ -43,6 +43,8 @@ const WANTED: [(&str, &[&str]); 2] = [
             "libip6tc2",
             "libnetfilter-conntrack3",
             "libnfnetlink0",
+            // the Go plugins that Debian's stable release has, which nodes change over from
+            "containernetworking-plugins",
             // a second opinion on what a process asks of the kernel
             "strace",
             "libunwind8",

@@ -83,6 +83,12 @@ impl Peer {
         dir.join("bridge").is_file().then_some(Self::Go { dir })
     }
 
+    /// The Go plugins of bookworm, 1.1.1, if they have been fetched.
+    pub fn old_go() -> Option<Self> {
+        let dir = paths::packages("bookworm").join("usr/lib/cni");
+        dir.join("bridge").is_file().then_some(Self::Go { dir })
+    }
+
     /// Whether these are the Go plugins: for the places where picocni differs on purpose.
     pub fn is_go(&self) -> bool {
         matches!(self, Self::Go { .. })

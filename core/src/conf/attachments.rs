@@ -82,6 +82,18 @@ impl<'a> ValidAttachments<'a> {
         self.of_hash(hash(container.chars())).any(|a| a.container == *container)
     }
 
+    /// Whether `is_it` says so of the container and interface of one of them. An
+    /// identity that is spelt with escapes is taken for a yes: it must not be lost.
+    #[must_use]
+    pub fn any(&self, is_it: &mut dyn FnMut(&str, &str) -> bool) -> bool {
+        self.entries.iter().filter_map(|entry| at(self.text, *entry)).any(|a| {
+            match (a.container.plain(), a.ifname.plain()) {
+                (Some(container), Some(ifname)) => is_it(container, ifname),
+                _ => true,
+            }
+        })
+    }
+
     /// Whether a tag of `network` belongs to one of the listed attachments.
     #[must_use]
     pub fn keeps(&self, network: &str, tag: &Tag) -> bool {

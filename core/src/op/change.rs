@@ -6,6 +6,7 @@ use super::{LinkChange, LinkId, OnFailure, Undo, VlanRange};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
 use crate::observe::{LinkKind, Ns, PublishedPort, Route};
+use crate::packet_filter::{Chain, Hook, Rule};
 use crate::put;
 use crate::text::{Put, Sink};
 
@@ -294,6 +295,28 @@ pub enum Change<'a> {
         /// Owner's tag.
         tag: &'a str,
     },
+    /// Ensure: a table and a chain of others are there, as they make them.
+    EnsureChain {
+        /// The chain.
+        chain: Chain<'a>,
+        /// Where it hangs; only jumped to if absent.
+        hook: Option<Hook>,
+        /// Comment of the table, "" for none; an existing one keeps its own.
+        table_comment: &'a str,
+        /// Comment of the chain, "" for none.
+        comment: &'a str,
+    },
+    /// A rule at the end of a chain of others. It has no inverse here: like
+    /// its owner, whoever plans it finds it by its comment
+    /// ([`Removal::DropRules`](super::Removal::DropRules)).
+    AppendRule {
+        /// The chain.
+        chain: Chain<'a>,
+        /// The rule.
+        rule: &'a Rule<'a>,
+        /// Its comment, "" for none.
+        comment: &'a str,
+    },
 }
 
 impl Change<'_> {
@@ -328,6 +351,8 @@ impl Change<'_> {
             Change::Publish { .. } => "publish port",
             Change::PublishSource { .. } => "translate source",
             Change::Masquerade { .. } => "masquerade",
+            Change::EnsureChain { .. } => "ensure chain",
+            Change::AppendRule { .. } => "append rule",
         }
     }
 
@@ -340,6 +365,7 @@ impl Change<'_> {
                 | Change::EnsureVlanPort { .. }
                 | Change::EnsureAddress { .. }
                 | Change::EnsureSysctl { .. }
+                | Change::EnsureChain { .. }
         )
     }
 }
@@ -384,6 +410,8 @@ impl Put for Change<'_> {
             Change::Publish { port, .. } => put!(out, *port),
             Change::PublishSource { to, .. } => put!(out, *to),
             Change::Masquerade { ip, net, .. } => put!(out, *ip, " out of ", *net),
+            Change::EnsureChain { chain, .. } => put!(out, *chain),
+            Change::AppendRule { chain, rule, .. } => put!(out, *chain, ": ", **rule),
         }
     }
 }

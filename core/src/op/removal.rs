@@ -6,6 +6,7 @@ use super::{LinkChange, LinkId};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
 use crate::observe::{Ns, Protocol, PublishedPort, Route};
+use crate::packet_filter::{Chain, Table, Which};
 use crate::put;
 use crate::text::{Put, Sink};
 
@@ -138,6 +139,24 @@ pub enum Removal<'a> {
         /// IPv6 rather than IPv4.
         v6: bool,
     },
+    /// Delete rules of a chain that others made.
+    DropRules {
+        /// The chain.
+        chain: Chain<'a>,
+        /// Which rules.
+        which: Which<'a>,
+    },
+    /// Delete a chain that others made, with its rules. What jumps to it goes
+    /// before, by [`Removal::DropRules`]; the kernel refuses a chain that is in use.
+    DropChain {
+        /// The chain.
+        chain: Chain<'a>,
+    },
+    /// Delete a table with all that is in it.
+    DropTable {
+        /// The table.
+        table: Table<'a>,
+    },
 }
 
 impl Removal<'_> {
@@ -161,6 +180,9 @@ impl Removal<'_> {
             Removal::UnpublishSource { .. } => "stop translating",
             Removal::Unmasquerade { .. } => "stop masquerade",
             Removal::PurgeConnections { .. } => "purge connections",
+            Removal::DropRules { .. } => "delete rules",
+            Removal::DropChain { .. } => "delete chain",
+            Removal::DropTable { .. } => "delete table",
         }
     }
 }
@@ -185,6 +207,8 @@ impl Put for Removal<'_> {
             Removal::Unpublish { port } => put!(out, *port),
             Removal::UnpublishSource { to, .. } => put!(out, *to),
             Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
+            Removal::DropRules { chain, .. } | Removal::DropChain { chain } => put!(out, *chain),
+            Removal::DropTable { table } => put!(out, *table),
         }
     }
 }

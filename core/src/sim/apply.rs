@@ -158,6 +158,8 @@ impl SimBackend {
                 let back = wrote && undo == Undo::Restore && old.value != value;
                 Ok(back.then_some(Removal::ResetSysctl { ns, key, value: &old.value }))
             }
+            Change::EnsureChain { chain, .. } => self.chains.ensure(&chain).map(|()| None),
+            Change::AppendRule { chain, rule, comment } => self.chains.add(&chain, rule, comment).map(|()| None),
             Change::AwaitForwarding { host } => self.await_forwarding(host).map(|()| None),
             Change::AwaitAddresses { ns, index } => self.await_addresses(ns, index).map(|()| None),
             Change::Announce { index, mac } => self.announce(index, mac).map(|()| None),

@@ -12,6 +12,7 @@ use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, OnFailure, Removal};
+use crate::packet_filter::{Chain, RuleView};
 
 /// Which operation fails, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list` and `read_file`.
+    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list`, `read_file`, `find_chains` and `rules`.
     pub observations: bool,
 }
 
@@ -277,6 +278,16 @@ impl Backend for FaultBackend<'_> {
 
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         self.inner.is_masqueraded(ip, tag)
+    }
+
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32> {
+        self.observe("find chains")?;
+        self.inner.find_chains(chains)
+    }
+
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+        self.observe("read rules")?;
+        self.inner.rules(chain, each)
     }
 
     fn probe_filter(&mut self) -> Result<()> {

@@ -84,6 +84,13 @@ impl Filter {
         self.missing = false;
     }
 
+    /// What the table of published ports and masquerade holds is gone with it.
+    pub(crate) fn clear_table(&mut self) {
+        self.published.clear();
+        self.sources.clear();
+        self.masqueraded.clear();
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         Mark(self.published.len(), self.sources.len(), self.masqueraded.len())
     }

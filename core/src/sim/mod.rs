@@ -4,8 +4,8 @@
 //!
 //! **What it models.** Namespaces, each with its `lo`; links, veth pairs and
 //! bridges; addresses, routes, sysctls and neighbours; files and port claims;
-//! published ports, source translation and masquerade; foreign plugins by
-//! script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
+//! published ports, source translation and masquerade, and the chains that
+//! others left; foreign plugins by script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
 //!
 //! **What it leaves out.** Link-local addresses and connected routes that the
 //! kernel makes by itself, packets, time (every look at the clock is one
@@ -33,6 +33,7 @@
 //! that a test needs and can be static.
 
 mod apply;
+mod chains;
 mod events;
 mod fault;
 mod filter;
@@ -80,6 +81,10 @@ pub const FILE_BYTES: usize = 64 * 1024;
 pub const PUBLISHED: usize = 192;
 /// Source translations, and as many masqueraded addresses.
 pub const TRANSLATED: usize = 96;
+/// Chains that others left in the packet filter.
+pub const CHAINS: usize = 48;
+/// Their rules.
+pub const RULES: usize = 96;
 /// Bytes of a sandbox path or of a scripted program's path.
 pub const SIM_PATH: usize = 128;
 /// Scripted programs, scripted look-ups, recorded calls, announcements and duplicates, each.
@@ -155,6 +160,7 @@ pub struct SimBackend {
     pub(crate) net: network::Network,
     pub(crate) sysctls: sysctl::Sysctls,
     pub(crate) filter: filter::Filter,
+    pub(crate) chains: chains::Chains,
     pub(crate) store: store::Store,
     pub(crate) events: events::Events,
     /// The sandbox that is open.

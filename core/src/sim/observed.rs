@@ -14,6 +14,7 @@ use crate::name::{IfIndex, IfName, Mac};
 use crate::net::{Cidr, Family, parse_ip};
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
+use crate::packet_filter::{Chain, RuleView};
 use crate::put;
 use crate::text::fits;
 
@@ -174,6 +175,16 @@ impl Backend for SimBackend {
 
     fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool> {
         Ok(self.filter.guarded.iter().any(|known| known.port == port && known.mac == mac))
+    }
+
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32> {
+        let found = chains.iter().zip(0u32..32).filter(|(chain, _)| self.chains.has(chain));
+        Ok(found.fold(0, |found, (_, at)| found | 1 << at))
+    }
+
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+        self.chains.rules(chain, each);
+        Ok(())
     }
 
     fn probe_filter(&mut self) -> Result<()> {

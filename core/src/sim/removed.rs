@@ -9,6 +9,7 @@ use crate::limits;
 use crate::name::IfName;
 use crate::observe::{Address, LinkKind, Ns};
 use crate::op::{LinkChange, LinkId, Removal};
+use crate::packet_filter::TableFamily;
 use crate::sim::{EOPNOTSUPP, refused};
 use crate::text::fits;
 
@@ -68,6 +69,20 @@ impl SimBackend {
             }
             Removal::Unmasquerade { ip } => {
                 self.filter.unmasquerade(ip);
+                Ok(())
+            }
+            Removal::DropRules { chain, which } => {
+                self.chains.drop_rules(&chain, which);
+                Ok(())
+            }
+            Removal::DropChain { chain } => self.chains.drop_chain(&chain),
+            Removal::DropTable { table } => {
+                self.chains.drop_table(&table);
+                match (table.family, table.name) {
+                    (TableFamily::Inet, "picocni") => self.filter.clear_table(),
+                    (TableFamily::Bridge, "picocni") => self.filter.guarded.clear(),
+                    _ => {}
+                }
                 Ok(())
             }
             Removal::PurgeConnections { .. } => {

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::chains::Chains;
 use super::events::{Announcement, Events, ExecCall};
 use super::filter::Filter;
 use super::network::{HOST, Neighbour, Network, NsId};
@@ -31,6 +32,7 @@ impl SimBackend {
             net: Network::new(),
             sysctls: Sysctls::new(),
             filter: Filter::new(),
+            chains: Chains::new(),
             store: Store::new(),
             events: Events::new(),
             open: None,
@@ -46,6 +48,7 @@ impl SimBackend {
         self.net.clear();
         self.sysctls.clear();
         self.filter.clear();
+        self.chains.clear();
         self.store.clear();
         self.events.clear();
         self.open = None;

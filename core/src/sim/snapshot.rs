@@ -325,6 +325,26 @@ impl SimBackend {
         for known in &self.filter.guarded {
             out.line(false, &[&"guarded ", &known.port.0, &" ", &known.mac, &" ", &known.tag]);
         }
+        for known in &self.chains.chains {
+            out.line(true, &[&"chain ", &known.family.as_str(), &" ", &known.table, &" ", &known.name]);
+        }
+        for known in &self.chains.rules {
+            out.line(
+                known.comment.is_empty(),
+                &[
+                    &"rule ",
+                    &known.family.as_str(),
+                    &" ",
+                    &known.table,
+                    &" ",
+                    &known.chain,
+                    &" jump ",
+                    &known.jumps_to,
+                    &" for ",
+                    &known.comment,
+                ],
+            );
+        }
         for known in &self.filter.masqueraded {
             out.line(false, &[&"masquerade ", &known.ip, &" out of ", &known.net, &" for ", &known.tag]);
         }

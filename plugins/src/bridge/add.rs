@@ -36,7 +36,7 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     };
     // Before addresses are asked for: a DHCP client asks by this interface.
     let pair = veth::create(call, session, &request)?;
-    set_up_port(&conf, session, &tag, &pair)?;
+    set_up_port(&conf, call, session, &tag, &pair)?;
     // A bridge that was made without a MAC takes that of a port.
     if Tag::read(&bridge.alias).is_none()
         && let Some(now) = session.backend.link(Ns::Host, &conf.bridge)?
@@ -77,7 +77,7 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
 }
 
 /// VLANs and guard of the new port, which both need its index.
-fn set_up_port(conf: &Conf, session: &mut Session<'_>, tag: &Tag, pair: &veth::Pair) -> Result<()> {
+fn set_up_port(conf: &Conf, call: &Call<'_>, session: &mut Session<'_>, tag: &Tag, pair: &veth::Pair) -> Result<()> {
     if conf.vlans.is_none() && !conf.guard_source {
         return Ok(());
     }
@@ -87,7 +87,7 @@ fn set_up_port(conf: &Conf, session: &mut Session<'_>, tag: &Tag, pair: &veth::P
         vlans.plan(port, &mut plan)?;
         session.apply(&plan)?;
     }
-    if conf.guard_source { macspoof::add(session, tag, port, pair.container.mac) } else { Ok(()) }
+    if conf.guard_source { macspoof::add(call, session, tag, port, pair.container.mac) } else { Ok(()) }
 }
 
 /// The bridge, made if it is missing, with a MAC that its ports never change.

@@ -46,7 +46,7 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     if conf.ip_masq {
         masquerade::check(call, session, prev)?;
     }
-    if conf.guard_source { macspoof::check(session, peer.index, container.mac) } else { Ok(()) }
+    if conf.guard_source { macspoof::check(call, session, peer.index, container.mac) } else { Ok(()) }
 }
 
 /// Masquerade and guard, which a flush of the packet filter takes.
@@ -63,7 +63,7 @@ pub(super) fn reconcile(call: &Call<'_>, session: &mut Session<'_>) -> Result<()
     let Some(port) = container.peer else {
         return Err(err!(CHANGED, "container interface is not of kind veth", container.name));
     };
-    let checked = macspoof::check(session, port, container.mac);
+    let checked = macspoof::check(call, session, port, container.mac);
     let tag = call.owner().tag();
-    session.repair(call, "source guard", checked, |session| macspoof::add(session, &tag, port, container.mac))
+    session.repair(call, "source guard", checked, |session| macspoof::add(call, session, &tag, port, container.mac))
 }

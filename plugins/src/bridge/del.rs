@@ -17,9 +17,8 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let mut plan = Plan::new();
     failures.note(veth::plan_deletion(call, session, &mut plan));
     failures.note(session.remove(&plan));
-    let tag = call.owner().tag();
-    failures.note(macspoof::del(session, &tag));
-    failures.note(masquerade::del(session, &tag));
+    failures.note(macspoof::del(call, session));
+    failures.note(masquerade::del(call, session));
     failures.note(link::forward(call, session, Command::Del));
     failures.into_result()
 }

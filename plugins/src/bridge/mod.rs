@@ -4,7 +4,7 @@ mod add;
 mod check;
 mod conf;
 mod del;
-mod macspoof;
+pub(crate) mod macspoof;
 #[cfg(test)]
 mod tests;
 mod vlan;

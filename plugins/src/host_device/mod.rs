@@ -2,7 +2,7 @@
 //! it was: name, state and addresses.
 
 mod device;
-mod record;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 

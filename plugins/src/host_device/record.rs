@@ -10,7 +10,7 @@ use picocni_core::put;
 use picocni_core::session::Session;
 
 /// Records, one file per attachment, named by its tag.
-pub(super) const DIR: &str = "/run/cni/picocni/host-device";
+pub(crate) const DIR: &str = "/run/cni/picocni/host-device";
 
 /// Addresses of a device that are kept.
 const ADDRESSES: usize = limits::IPS;

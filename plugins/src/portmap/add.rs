@@ -17,7 +17,7 @@ use super::claims::{self, Claim, LOCK};
 use super::conf::Conf;
 use super::del::{self, Removals, Then};
 use super::record::{self, Draft, Source};
-use crate::interface;
+use crate::{interface, predecessor};
 
 /// A mapping counts once for each family.
 const PORTS: usize = limits::PORT_MAPPINGS * 2;
@@ -125,6 +125,9 @@ fn sources(conf: &Conf, session: &mut Session<'_>, wanted: &Wanted) -> Result<So
 /// is killed in between leaves a record of what there may be.
 fn publish(conf: &Conf, call: &Call<'_>, session: &mut Session<'_>, wanted: &mut Wanted) -> Result<()> {
     let tag = call.owner().tag();
+    if session.backend.read_file(&record::path(&tag)?, &mut [])?.is_none() {
+        predecessor::portmap::take_back(session, &call.owner())?;
+    }
     clear_the_way(session, wanted, &tag)?;
     let sources = sources(conf, session, wanted)?;
     write_record(call, session, wanted, &sources, &tag)?;

@@ -3,6 +3,7 @@
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::limits;
+use picocni_core::observe::PublishedPort;
 use picocni_core::plugin::Call;
 use picocni_core::session::Session;
 
@@ -10,6 +11,7 @@ use super::add::{self, Wanted};
 use super::claims::{self, Claim};
 use super::conf::Conf;
 use super::record::Record;
+use crate::predecessor::{self, portmap::Expected};
 
 /// Every port of the config is recorded, claimed by this attachment, and
 /// published for it; source translation is recorded as configured. A port that
@@ -22,8 +24,9 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     }
     let tag = call.owner().tag();
     let mut buffer = [0u8; limits::STATE_FILE];
-    let record = Record::read(session, &tag, &mut buffer)?
-        .ok_or_else(|| err!(CHANGED, "port mappings are not recorded", tag, " has no record"))?;
+    let Some(record) = Record::read(session, &tag, &mut buffer)? else {
+        return check_predecessor(&conf, call, session, &ports);
+    };
     for port in &ports {
         if !record.ports().any(|recorded| recorded == *port) {
             return Err(err!(CHANGED, "port is not recorded", *port));
@@ -40,6 +43,31 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         let translated = record.sources().any(|source| source.to == port.to && source.all == conf.masq_all);
         if conf.snat && !translated {
             return Err(err!(CHANGED, "source translation is not recorded", port.to));
+        }
+    }
+    Ok(())
+}
+
+/// Without a record, whoever made the attachment publishes as much as it asks for.
+fn check_predecessor(conf: &Conf, call: &Call<'_>, session: &mut Session<'_>, ports: &[PublishedPort]) -> Result<()> {
+    for v6 in [false, true] {
+        let own = ports.iter().filter(|port| port.to.is_ipv6() == v6).count();
+        // From the container's network, and from the host's own loopback address.
+        let sources = if !conf.snat {
+            0
+        } else if v6 || conf.masq_all {
+            1
+        } else {
+            2
+        };
+        let expected = Expected { v6, ports: own, sources };
+        if own > 0 && !predecessor::portmap::is_there(session, &call.owner(), &expected)? {
+            return Err(err!(
+                CHANGED,
+                "port mappings are not recorded",
+                call.owner().tag(),
+                " has no record, and no rules of the plugins before"
+            ));
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ use super::del::{self, Then};
 use super::record::{Buffer, Record};
 
 /// Held while ports are claimed, published or given back.
-pub(super) const LOCK: &str = "/run/cni/picocni/portmap/lock";
+pub(crate) const LOCK: &str = "/run/cni/picocni/portmap/lock";
 
 /// Digits of a tag's digest in its mark.
 const WAITING_DIGITS: usize = 32;
@@ -40,7 +40,7 @@ pub(super) const ROUND: usize = 16;
 
 /// Where the claim of a port lies.
 #[derive(Debug, Clone)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     /// Directory of the port.
     pub(super) dir: heapless::String<64>,
     /// Name in it.
@@ -49,7 +49,7 @@ pub(super) struct Claim {
 
 impl Claim {
     /// The claim of `port`.
-    pub(super) fn of(port: &PublishedPort) -> Self {
+    pub(crate) fn of(port: &PublishedPort) -> Self {
         let mut claim = Claim { dir: heapless::String::new(), key: Key::new() };
         put!(&mut claim.dir, DIR, "/", port.protocol.as_str(), "-", port.host_port);
         match port.host_ip {
@@ -60,7 +60,7 @@ impl Claim {
     }
 
     /// The mark that `tag` waits for `port`: one for all host addresses of it.
-    pub(super) fn waiting(port: &PublishedPort, tag: &Tag) -> Self {
+    pub(crate) fn waiting(port: &PublishedPort, tag: &Tag) -> Self {
         let mut claim = Claim::of(port);
         claim.key.clear();
         put!(&mut claim.key, WAITING);
@@ -81,7 +81,7 @@ impl Claim {
     ///
     /// # Errors
     /// Code 5.
-    pub(super) fn give_back(&self, session: &mut Session<'_>) -> Result<()> {
+    pub(crate) fn give_back(&self, session: &mut Session<'_>) -> Result<()> {
         let mut plan = Plan::new();
         plan.remove(Removal::Unclaim { dir: &self.dir, key: &self.key })?;
         session.remove(&plan)

@@ -12,13 +12,16 @@ use picocni_core::session::Session;
 use super::claims::{Claim, LOCK};
 use super::handover;
 use super::record::{self, Buffer, Record};
+use crate::predecessor;
 
 /// Needs neither mappings, nor a sandbox, nor a prevResult; without a record
-/// there is nothing to do, and no lock is taken.
+/// there is nothing of ours, no lock is taken, and what the plugins before us may
+/// have left is looked for.
 pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-    let tag = call.owner().tag();
+    let owner = call.owner();
+    let tag = owner.tag();
     if session.backend.read_file(&record::path(&tag)?, &mut [])?.is_none() {
-        return Ok(());
+        return predecessor::portmap::take_back(session, &owner);
     }
     session.backend.lock(LOCK)?;
     let outcome = take_back(session, &tag, &mut [0u8; limits::STATE_FILE], Then::HandOver);
@@ -29,13 +32,20 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
 /// Records of this network that belong to no valid attachment.
 pub(super) fn gc(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let Some(valid) = ValidAttachments::read(call.text)? else { return Ok(()) };
-    if stale_records(session.backend, record::DIR, call.conf.name, &valid)?.is_empty() {
+    let mut failures = Failures::new();
+    failures.note(gc_records(call, session, &valid));
+    failures.note(predecessor::portmap::gc(session, call.conf.name, &valid));
+    failures.into_result()
+}
+
+fn gc_records(call: &Call<'_>, session: &mut Session<'_>, valid: &ValidAttachments<'_>) -> Result<()> {
+    if stale_records(session.backend, record::DIR, call.conf.name, valid)?.is_empty() {
         return Ok(());
     }
     session.backend.lock(LOCK)?;
     let mut buffer = [0u8; limits::STATE_FILE];
     let take_back = &mut |session: &mut Session<'_>, tag: &Tag| take_back(session, tag, &mut buffer, Then::HandOver);
-    let outcome = crate::record::take_back_stale(session, record::DIR, call.conf.name, &valid, take_back);
+    let outcome = crate::record::take_back_stale(session, record::DIR, call.conf.name, valid, take_back);
     session.backend.unlock();
     outcome
 }

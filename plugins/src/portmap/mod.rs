@@ -16,11 +16,11 @@
 
 mod add;
 mod check;
-mod claims;
+pub(crate) mod claims;
 mod conf;
 mod del;
 mod handover;
-mod record;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 

@@ -27,34 +27,34 @@ use picocni_core::session::Session;
 use picocni_core::text::{Put, fits, parse_u32};
 
 /// One file per attachment.
-pub(super) const DIR: &str = "/run/cni/picocni/portmap/attachments";
+pub(crate) const DIR: &str = "/run/cni/picocni/portmap/attachments";
 
 /// Begins the line of a port that somebody else holds.
 const WAITING: &str = "wait ";
 
 /// Room for a record that is read.
-pub(super) type Buffer = [u8; limits::STATE_FILE];
+pub(crate) type Buffer = [u8; limits::STATE_FILE];
 
 /// Source translation of one container address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Container's address.
-    pub(super) to: IpAddr,
+    pub(crate) to: IpAddr,
     /// Link that led to it when it was published; 0, which no link has, if none did.
-    pub(super) via: IfIndex,
+    pub(crate) via: IfIndex,
     /// Every source, not only local and same-link ones.
-    pub(super) all: bool,
+    pub(crate) all: bool,
 }
 
 /// The file of an attachment.
-pub(super) fn path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
+pub(crate) fn path(tag: &Tag) -> Result<heapless::String<{ limits::PATH }>> {
     crate::record::path(DIR, tag)
 }
 
 /// A record as it was read. Lines that are no record of ours, and a last line
 /// without its end, count for nothing.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Record<'b> {
+pub(crate) struct Record<'b> {
     text: &'b str,
 }
 
@@ -63,7 +63,7 @@ impl<'b> Record<'b> {
     ///
     /// # Errors
     /// Code 5.
-    pub(super) fn read(session: &mut Session<'_>, tag: &Tag, buffer: &'b mut Buffer) -> Result<Option<Self>> {
+    pub(crate) fn read(session: &mut Session<'_>, tag: &Tag, buffer: &'b mut Buffer) -> Result<Option<Self>> {
         let path = path(tag)?;
         let Some(length) = session.backend.read_file(&path, buffer)? else { return Ok(None) };
         let bytes = buffer.get(..length.min(limits::STATE_FILE)).unwrap_or_default();
@@ -95,17 +95,17 @@ impl<'b> Record<'b> {
     }
 
     /// Ports that are published or waited for.
-    pub(super) fn ports(self) -> impl Iterator<Item = PublishedPort> + 'b {
+    pub(crate) fn ports(self) -> impl Iterator<Item = PublishedPort> + 'b {
         self.lines().filter_map(|line| read_port(line.strip_prefix(WAITING).unwrap_or(line)))
     }
 
     /// Ports that were held by another attachment of the container.
-    pub(super) fn waiting(self) -> impl Iterator<Item = PublishedPort> + 'b {
+    pub(crate) fn waiting(self) -> impl Iterator<Item = PublishedPort> + 'b {
         self.lines().filter_map(|line| read_port(line.strip_prefix(WAITING)?))
     }
 
     /// Source translations.
-    pub(super) fn sources(self) -> impl Iterator<Item = Source> + 'b {
+    pub(crate) fn sources(self) -> impl Iterator<Item = Source> + 'b {
         self.lines().filter_map(read_source)
     }
 }

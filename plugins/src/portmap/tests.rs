@@ -360,9 +360,9 @@ fn without_ports_nothing_is_touched() {
     assert!(result.contains("10.88.0.1/16"));
     run(&mut watched, "CHECK", 1, &v4(1, "")).unwrap();
     assert_eq!(watched.calls, [""; 0]);
-    // DEL cannot know: it looks for one file.
+    // DEL cannot know: it looks for one file and, without it, for the chains of others.
     run(&mut watched, "DEL", 1, &v4(1, WEB)).unwrap();
-    assert_eq!(watched.calls, ["read_file"]);
+    assert_eq!(watched.calls, ["read_file", "find_chains"]);
     // And the watch does see.
     run(&mut watched, "ADD", 1, &v4(1, WEB)).unwrap();
     assert!(watched.calls.contains(&"lock") && watched.calls.contains(&"apply"));

@@ -20,6 +20,7 @@ use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
+use crate::packet_filter::{Chain, RuleView};
 
 /// One plugin call as the plugin saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +155,14 @@ impl Backend for Host {
     }
 
     fn is_masqueraded(&mut self, _: IpAddr, _: &str) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn find_chains(&mut self, _: &[Chain<'_>]) -> Result<u32> {
+        unimplemented!()
+    }
+
+    fn rules(&mut self, _: &Chain<'_>, _: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
         unimplemented!()
     }
 

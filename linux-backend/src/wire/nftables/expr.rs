@@ -45,6 +45,8 @@ pub enum Meta {
     Iif = 4,
     /// Index of the interface it goes out by.
     Oif = 5,
+    /// Name of the interface it came in by, padded to 16 bytes.
+    IifName = 6,
     /// One byte: a [`Family`].
     NfProto = 15,
     /// One byte: the IP protocol.

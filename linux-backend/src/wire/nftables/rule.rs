@@ -1,16 +1,31 @@
 //! Rules.
 
-use super::{Comment, Expr, Table, Transaction, msg, put_comment};
-use crate::wire::nlmsg::{NLM_F_APPEND, NLM_F_CREATE};
+use super::{
+    Comment, DATA_VERDICT, Expr, LIST_ELEM, Table, Transaction, Verdict, comment_of, msg, open, put_comment, query,
+};
+use crate::wire::attr::{Attrs, be64_of, str_of};
+use crate::wire::nlmsg::{Batch, Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP};
 
 /// `NFTA_RULE_TABLE`.
 const TABLE: u16 = 1;
 /// `NFTA_RULE_CHAIN`.
 const CHAIN: u16 = 2;
+/// `NFTA_RULE_HANDLE`.
+const HANDLE: u16 = 3;
 /// `NFTA_RULE_EXPRESSIONS`.
 const EXPRESSIONS: u16 = 4;
 /// `NFTA_RULE_USERDATA`.
 const USERDATA: u16 = 7;
+/// `NFTA_EXPR_NAME`.
+const EXPR_NAME: u16 = 1;
+/// `NFTA_EXPR_DATA`.
+const EXPR_DATA: u16 = 2;
+/// `NFTA_IMMEDIATE_DATA`.
+const IMMEDIATE_DATA: u16 = 2;
+/// `NFTA_MATCH_NAME`.
+const MATCH_NAME: u16 = 1;
+/// `NFTA_MATCH_INFO`.
+const MATCH_INFO: u16 = 3;
 
 /// Appends a rule to a chain.
 pub fn new_rule(
@@ -42,4 +57,72 @@ pub fn flush_chain(tx: &mut Transaction<'_, '_>, table: Table<'_>, chain: &str) 
     tx.attrs().attr_str0(TABLE, table.name);
     tx.attrs().attr_str0(CHAIN, chain);
     seq
+}
+
+/// Deletes the rule with this handle. `ENOENT` (2) if it is missing.
+pub fn del_rule(tx: &mut Transaction<'_, '_>, table: Table<'_>, chain: &str, handle: u64) -> u32 {
+    let seq = tx.message(msg::DELRULE, table.family, 0);
+    tx.attrs().attr_str0(TABLE, table.name);
+    tx.attrs().attr_str0(CHAIN, chain);
+    tx.attrs().attr_be64(HANDLE, handle);
+    seq
+}
+
+/// Asks for all rules of a chain; the replies are [`RuleView`]s up to
+/// `NLMSG_DONE`, none if the chain is missing.
+pub fn dump_rules(batch: &mut Batch<'_>, seq: u32, table: Table<'_>, chain: &str) {
+    query(batch, msg::GETRULE, table.family, NLM_F_DUMP, seq);
+    batch.attr_str0(TABLE, table.name);
+    batch.attr_str0(CHAIN, chain);
+    batch.end();
+}
+
+/// A rule as the kernel shows it, as far as it tells whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleView<'a> {
+    /// The name of its chain.
+    pub chain: &'a str,
+    /// Its number within the table.
+    pub handle: u64,
+    /// Its comment: nft's in the user data, or that of iptables, which is a
+    /// match of its own.
+    pub comment: Option<&'a str>,
+    /// The chain that it jumps or goes to.
+    pub jumps_to: Option<&'a str>,
+}
+
+impl<'a> RuleView<'a> {
+    /// Reads a reply to [`dump_rules`].
+    #[must_use]
+    pub fn parse(message: &Message<'a>) -> Option<Self> {
+        let attrs = open(message, msg::NEWRULE)?;
+        let mut rule = Self {
+            chain: attrs.find(CHAIN).and_then(str_of)?,
+            handle: attrs.find(HANDLE).and_then(be64_of)?,
+            comment: attrs.find(USERDATA).and_then(comment_of),
+            jumps_to: None,
+        };
+        for (kind, expr) in attrs.nested(EXPRESSIONS) {
+            if kind == LIST_ELEM {
+                rule.learn(Attrs::new(expr));
+            }
+        }
+        Some(rule)
+    }
+
+    fn learn(&mut self, expr: Attrs<'a>) {
+        let data = expr.nested(EXPR_DATA);
+        match expr.find(EXPR_NAME).and_then(str_of) {
+            Some("immediate") => {
+                let verdict = data.nested(IMMEDIATE_DATA).find(DATA_VERDICT).map(Attrs::new).and_then(Verdict::parse);
+                if let Some(Verdict::Jump(chain) | Verdict::Goto(chain)) = verdict {
+                    self.jumps_to = Some(chain);
+                }
+            }
+            Some("match") if data.find(MATCH_NAME).and_then(str_of) == Some("comment") => {
+                self.comment = self.comment.or_else(|| data.find(MATCH_INFO).and_then(str_of));
+            }
+            _ => {}
+        }
+    }
 }

@@ -8,7 +8,7 @@ const MAIN: &str = "picocni - CNI plugins and the runtime side that calls them, 
 usage: picocni add|check|del|gc|status NETWORK NETNS [-i IFNAME]
        picocni exec NETNS -- COMMAND [ARGUMENT ...]
        picocni reconcile [--dry-run] [NETWORK]
-       picocni install DIR
+       picocni install [--uninstall] [--dry-run] [--backend=nftables] DIR
        picocni demo [--shell]
        picocni PLUGIN                 (as a runtime calls it; also by a link of that name)
        picocni help COMMAND | version
@@ -34,7 +34,7 @@ plugins: bridge dummy flannel host-device host-local ipvlan loopback macvlan
 #[cfg(not(feature = "operator"))]
 const MAIN: &str = "picocni - CNI plugins in one file
 
-usage: picocni install DIR
+usage: picocni install [--uninstall] [--dry-run] [--backend=nftables] DIR
        picocni PLUGIN                 (as a runtime calls it; also by a link of that name)
        picocni help install | version
 
@@ -51,10 +51,19 @@ Needs root, or a kernel that lets users make namespaces. The host is not changed
   --shell   stop inside a wired pod, with a list of things to try
 ";
 
-const INSTALL: &str = "usage: picocni install DIR
+const INSTALL: &str = "usage: picocni install [--uninstall] [--dry-run] [--backend=nftables] DIR
 
 Makes a link to this program in DIR for every plugin. A file that is there and is
 no such link is left alone and named; then nothing is changed.
+
+  --uninstall  the way back: published ports, masquerade and source guards of the
+               pods that run are written in the form of the reference plugins,
+               which delete them; then our rules, records and links in DIR go. What
+               they have no form for is named, and nothing is changed
+  --backend=nftables   their configs say \"backend\" and \"ipMasqBackend\":
+               \"nftables\". Where iptables is installed this must be said: by
+               default they would use it, and leave these rules behind
+  --dry-run    only say what would be done
 ";
 
 #[cfg(feature = "operator")]

@@ -49,7 +49,7 @@ fn run(arguments: Words, environ: Environ, memory: &'static mut memory::Memory) 
         "demo" => demo::run(arguments, environ, memory),
         #[cfg(feature = "operator")]
         "reconcile" => reconcile::run(arguments, environ, memory),
-        "install" => install::run(arguments),
+        "install" => install::run(arguments, environ, memory),
         // Executed by the tap plugin under another SELinux context.
         "tap-device" => return tap_device(arguments),
         "" | "help" | "-h" | "--help" => return help::print(arguments.get(2)),

@@ -14,6 +14,7 @@ use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
+use picocni_core::packet_filter::{Chain, RuleView};
 use picocni_core::sim::SimBackend;
 
 /// Notes whatever is asked of files, of links and of the packet filter.
@@ -128,6 +129,16 @@ impl Backend for Watched<'_> {
     fn is_guarded(&mut self, port: IfIndex, mac: Mac) -> Result<bool> {
         self.calls.push("is_guarded");
         self.inner.is_guarded(port, mac)
+    }
+
+    fn find_chains(&mut self, chains: &[Chain<'_>]) -> Result<u32> {
+        self.calls.push("find_chains");
+        self.inner.find_chains(chains)
+    }
+
+    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+        self.calls.push("rules");
+        self.inner.rules(chain, each)
     }
 
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
