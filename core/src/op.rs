@@ -46,7 +46,8 @@ pub struct LinkChange<'a> {
     pub txqlen: Option<u32>,
     /// ifalias.
     pub alias: Option<&'a str>,
-    /// Bridge or other device that it becomes a port of.
+    /// Bridge or other device that it becomes a port of; index 0, which no link
+    /// has: of none.
     pub master: Option<IfIndex>,
     /// Bridge port: hairpin mode.
     pub hairpin: Option<bool>,

@@ -9,7 +9,7 @@ use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
-use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
+use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use picocni_core::op::{Change, Removal};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, clock_gettime};
@@ -236,6 +236,16 @@ impl Backend for Linux<'_> {
         observe::routes(socket, memory, index, each)
     }
 
+    fn route_tables(&mut self, ns: Ns, each: &mut dyn FnMut(u32)) -> Result<()> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::route_tables(socket, memory, each)
+    }
+
+    fn rules(&mut self, ns: Ns, each: &mut dyn FnMut(&Rule)) -> Result<()> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::rules(socket, memory, each)
+    }
+
     fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
         for family in [Family::V4, Family::V6] {
             let (socket, memory) = self.route_parts(ns)?;
@@ -314,6 +324,11 @@ impl Backend for Linux<'_> {
         })
     }
 
+    fn probe_vrf(&mut self) -> Result<()> {
+        let (socket, memory) = self.route_parts(Ns::Host)?;
+        observe::probe_vrf(socket, memory)
+    }
+
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         files::read_file(path, out)
     }
@@ -335,6 +350,15 @@ impl Backend for Linux<'_> {
             return Err(err!(INTERNAL, "a lock is held already", path));
         }
         self.lock = Some(files::lock(path)?);
+        Ok(())
+    }
+
+    fn lock_sandbox(&mut self) -> Result<()> {
+        if self.lock.is_some() {
+            return Err(err!(INTERNAL, "a lock is held already", "the sandbox's"));
+        }
+        let sandbox = self.sandbox.as_ref().ok_or_else(|| err!(NETNS, "no sandbox is open"))?;
+        self.lock = Some(netns::lock(sandbox)?);
         Ok(())
     }
 

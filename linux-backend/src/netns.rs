@@ -3,13 +3,14 @@
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::put;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FsWord, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{CWD, FlockOperation, FsWord, Mode, OFlags, flock, fstat, fstatfs, openat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::errno::Reason;
+use crate::errno::{self, Reason};
 use crate::files::with_path;
+use crate::socket::retry;
 
 /// File systems that a namespace file can be on (linux/magic.h).
 const NSFS_MAGIC: FsWord = 0x6e73_6673;
@@ -50,6 +51,22 @@ pub(crate) fn identity(fd: impl AsFd, out: &mut heapless::String<64>) {
     if let Ok(stat) = fstat(fd) {
         put!(out, stat.st_dev, ":", stat.st_ino);
     }
+}
+
+/// Takes the exclusive lock on a namespace, which is the same by whatever path it
+/// is opened; it is held until the descriptor is closed.
+///
+/// # Errors
+/// Code 5.
+pub(crate) fn lock(sandbox: &OwnedFd) -> Result<OwnedFd> {
+    let mut path = heapless::String::<32>::new();
+    put!(&mut path, "/proc/self/fd/", sandbox.as_raw_fd());
+    let failed = |errno| errno::file(&"failed to lock", "the network namespace", errno);
+    // Opened once more: a lock belongs to an open file, and `sandbox` stays open.
+    let fd = with_path(&path, |path| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))
+        .map_err(failed)?;
+    retry(|| flock(&fd, FlockOperation::LockExclusive)).map_err(failed)?;
+    Ok(fd)
 }
 
 /// Moves this process into a namespace.

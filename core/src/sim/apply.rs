@@ -1,10 +1,10 @@
 //! Changes, batch by batch.
 
-use super::network::{HOST, NsId, old_values};
+use super::network::{HOST, NsId, SimRoute, old_values};
 use super::store::Kind;
 use super::sysctl::{Layer, VALUE};
 use super::{
-    Batch, EACCES, EEXIST, EINVAL, ENODEV, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied, refused, taken,
+    Batch, EACCES, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied, refused, taken,
 };
 use crate::backend::Applied;
 use crate::err;
@@ -22,6 +22,8 @@ use crate::text::fits;
 const EADDRNOTAVAIL: i32 = 99;
 /// ENOENT.
 const ENOENT: i32 = 2;
+/// ESRCH.
+const ESRCH: i32 = 3;
 
 /// Old text that an inverse borrows.
 #[derive(Default)]
@@ -145,6 +147,20 @@ impl SimBackend {
                 let space = self.space(ns)?;
                 self.net.add_route(space, index, route)?;
                 Ok(Some(Removal::DeleteRoute { ns, index, route }))
+            }
+            Change::TakeRoute { ns, index, route } => {
+                let space = self.space(ns)?;
+                let there = |known: &SimRoute| known.ns == space && known.index == index && known.route == route;
+                if !self.net.routes.iter().any(there) {
+                    return Err(refused(ESRCH, "no such route"));
+                }
+                self.net.delete_route(space, index, &route);
+                Ok(Some(Removal::RestoreRoute { ns, index, route }))
+            }
+            Change::AddRule { ns, src, table } => {
+                let space = self.space(ns)?;
+                self.net.add_rule(space, src, table)?;
+                Ok(Some(Removal::DeleteRule { ns, src, table, priority: None }))
             }
             Change::WriteSysctl { ns, key, value, undo, on_failure } => {
                 let space = self.space(ns)?;
@@ -285,6 +301,9 @@ impl SimBackend {
         mtu: u32,
     ) -> Inverse<'static> {
         let (asked, sandbox) = (self.space(from)?, self.space(Ns::Sandbox)?);
+        if matches!(kind, LinkKind::Vrf(_)) && !self.net.vrf {
+            return Err(refused(EOPNOTSUPP, "unknown device type"));
+        }
         if self.net.named(asked, &name).is_some() {
             return Err(refused(EEXIST, "link").with(&" ").with(&name));
         }
@@ -346,7 +365,7 @@ impl SimBackend {
     ) -> Inverse<'o> {
         let space = self.space(ns)?;
         let found = self.net.find(space, link).ok_or_else(|| refused(ENODEV, "no such link"))?;
-        let (index, name) = (found.index, found.name);
+        let (index, name, was) = (found.index, found.name, found.master);
         alias.clone_from(&found.alias);
         let old = old_values(found, &set).map(|old| LinkChange {
             alias: old.alias.map(|_| ""),
@@ -356,12 +375,13 @@ impl SimBackend {
             promisc: old.promisc,
             allmulti: old.allmulti,
             txqlen: old.txqlen,
-            master: None,
+            master: old.master,
             hairpin: old.hairpin,
             isolated: old.isolated,
             arp_notify: None,
         });
         self.net.set_link(space, index, &set)?;
+        self.cross_domains(space, index, was);
         if let Some(on) = set.arp_notify {
             let mut key = heapless::String::<{ limits::SYSCTL_KEY }>::new();
             put!(&mut key, "net/ipv4/conf/", name, "/arp_notify");
@@ -370,6 +390,15 @@ impl SimBackend {
         let alias: &'o str = alias;
         let old = old.filter(|_| undo == Undo::Restore);
         Ok(old.map(|old| Removal::ResetLink { ns, link, set: LinkChange { alias: old.alias.map(|_| alias), ..old } }))
+    }
+
+    /// After a change of master from `was`.
+    pub(super) fn cross_domains(&mut self, space: NsId, index: IfIndex, was: Option<IfIndex>) {
+        let Some(name) = self.net.indexed(space, index).map(|link| link.name) else { return };
+        let key: heapless::String<{ limits::SYSCTL_KEY }> =
+            fits(&[&"net/ipv6/conf/", &name, &"/keep_addr_on_down"]).unwrap_or_default();
+        let keeps = self.sysctls.get(&self.net, space, &key).is_some_and(|value| value == "1");
+        self.net.change_domain(space, index, was, keeps);
     }
 
     fn add_address(&mut self, ns: Ns, index: IfIndex, cidr: Cidr, dad: bool) -> Inverse<'static> {

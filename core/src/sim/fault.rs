@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, PublishedPort, Route};
+use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, OnFailure, Removal};
 
 /// Which operation fails, and how.
@@ -22,7 +22,7 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list` and `read_file`.
+    /// Also count `link`, `sysctl`, `rules`, `find`, `exec`, `lock`, `lock_sandbox`, `list` and `read_file`.
     pub observations: bool,
 }
 
@@ -199,6 +199,11 @@ impl Backend for FaultBackend<'_> {
         self.inner.lock(path)
     }
 
+    fn lock_sandbox(&mut self) -> Result<()> {
+        self.observe("lock sandbox")?;
+        self.inner.lock_sandbox()
+    }
+
     fn find(&mut self, plugin: &str, path: &str) -> Result<Found> {
         self.observe("find plugin")?;
         self.inner.find(plugin, path)
@@ -245,6 +250,19 @@ impl Backend for FaultBackend<'_> {
 
     fn routes(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()> {
         self.inner.routes(ns, index, each)
+    }
+
+    fn route_tables(&mut self, ns: Ns, each: &mut dyn FnMut(u32)) -> Result<()> {
+        self.inner.route_tables(ns, each)
+    }
+
+    fn rules(&mut self, ns: Ns, each: &mut dyn FnMut(&Rule)) -> Result<()> {
+        self.observe("list rules")?;
+        self.inner.rules(ns, each)
+    }
+
+    fn probe_vrf(&mut self) -> Result<()> {
+        self.inner.probe_vrf()
     }
 
     fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {

@@ -30,6 +30,16 @@ impl SimBackend {
                 }
                 Ok(())
             }
+            Removal::RestoreRoute { ns, index, route } => match self.space(ns) {
+                Ok(space) => self.net.restore_route(space, index, route),
+                Err(_) => Ok(()),
+            },
+            Removal::DeleteRule { ns, src, table, priority } => {
+                if let Ok(space) = self.space(ns) {
+                    self.net.delete_rule(space, src, table, priority);
+                }
+                Ok(())
+            }
             Removal::DeleteNeighbour { index, ip } => {
                 self.net.neighbours.retain(|known| known.index != index || known.ip != ip);
                 Ok(())
@@ -96,11 +106,15 @@ impl SimBackend {
 
     fn reset_link(&mut self, ns: Ns, link: LinkId, set: &LinkChange<'_>) -> Result<()> {
         let Ok(space) = self.space(ns) else { return Ok(()) };
-        let Some(index) = self.net.find(space, link).map(|link| link.index) else { return Ok(()) };
+        let Some((index, was)) = self.net.find(space, link).map(|link| (link.index, link.master)) else {
+            return Ok(());
+        };
         // A port that left its bridge has no port attributes to reset.
         let port = self.net.indexed(HOST, index).is_some_and(|link| link.master.is_some());
         let set = LinkChange { hairpin: set.hairpin.filter(|_| port), isolated: set.isolated.filter(|_| port), ..*set };
-        self.net.set_link(space, index, &set)
+        self.net.set_link(space, index, &set)?;
+        self.cross_domains(space, index, was);
+        Ok(())
     }
 
     fn reset_sysctl(&mut self, ns: Ns, key: &str, value: &str) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, PublishedPort, Route};
+use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, Removal};
 
 /// One plugin call as the plugin saw it.
@@ -98,6 +98,22 @@ impl Backend for Host {
     }
 
     fn routes(&mut self, _: Ns, _: IfIndex, _: &mut dyn FnMut(&Route)) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn route_tables(&mut self, _: Ns, _: &mut dyn FnMut(u32)) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn rules(&mut self, _: Ns, _: &mut dyn FnMut(&Rule)) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn probe_vrf(&mut self) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn lock_sandbox(&mut self) -> Result<()> {
         unimplemented!()
     }
 

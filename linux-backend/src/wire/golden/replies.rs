@@ -229,6 +229,7 @@ fn rules() {
         action: 1,
         priority: 555,
         flags: 0,
+        narrowed: false,
     };
     check(kernel::RULE_SRC, Rule::parse, source.clone());
     let local = Rule { src: None, table: 255, priority: 0, ..source };

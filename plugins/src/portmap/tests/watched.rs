@@ -12,7 +12,7 @@ use picocni_core::error::Result;
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
-use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
+use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use picocni_core::op::{Change, Removal};
 use picocni_core::sim::SimBackend;
 
@@ -77,6 +77,22 @@ impl Backend for Watched<'_> {
     fn routes(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()> {
         self.calls.push("routes");
         self.inner.routes(ns, index, each)
+    }
+    fn route_tables(&mut self, ns: Ns, each: &mut dyn FnMut(u32)) -> Result<()> {
+        self.calls.push("route_tables");
+        self.inner.route_tables(ns, each)
+    }
+    fn rules(&mut self, ns: Ns, each: &mut dyn FnMut(&Rule)) -> Result<()> {
+        self.calls.push("rules");
+        self.inner.rules(ns, each)
+    }
+    fn probe_vrf(&mut self) -> Result<()> {
+        self.calls.push("probe_vrf");
+        self.inner.probe_vrf()
+    }
+    fn lock_sandbox(&mut self) -> Result<()> {
+        self.calls.push("lock_sandbox");
+        self.inner.lock_sandbox()
     }
     fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
         self.calls.push("default_route_link");
