@@ -152,7 +152,18 @@ impl Route {
     /// A route to `dst` with every option unset.
     #[must_use]
     pub const fn to(dst: Cidr) -> Self {
-        Route { dst, gw: None, mtu: 0, advmss: 0, priority: 0, table: None, scope: None, src: None, protocol: None, onlink: false }
+        Route {
+            dst,
+            gw: None,
+            mtu: 0,
+            advmss: 0,
+            priority: 0,
+            table: None,
+            scope: None,
+            src: None,
+            protocol: None,
+            onlink: false,
+        }
     }
 }
 

@@ -272,12 +272,7 @@ pub(crate) fn refused(change: &Change<'_>, refusal: &Refusal) -> Error {
     errno::kernel(change.verb(), change, refusal.errno, &refusal.words)
 }
 
-fn ensure_address(
-    linux: &mut Linux<'_>,
-    change: &Change<'_>,
-    index: IfIndex,
-    cidr: Cidr,
-) -> Result<()> {
+fn ensure_address(linux: &mut Linux<'_>, change: &Change<'_>, index: IfIndex, cidr: Cidr) -> Result<()> {
     match request(linux, Ns::Host, &|batch, seq| operation::add_address(index, cidr, false, true, batch, seq)) {
         Err(refusal) if refusal.errno != EEXIST => Err(refused(change, &refusal)),
         _ => Ok(()),

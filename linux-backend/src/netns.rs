@@ -63,8 +63,8 @@ pub(crate) fn lock(sandbox: &OwnedFd) -> Result<OwnedFd> {
     put!(&mut path, "/proc/self/fd/", sandbox.as_raw_fd());
     let failed = |errno| errno::file(&"failed to lock", "the network namespace", errno);
     // Opened once more: a lock belongs to an open file, and `sandbox` stays open.
-    let fd = with_path(&path, |path| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))
-        .map_err(failed)?;
+    let fd =
+        with_path(&path, |path| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())).map_err(failed)?;
     retry(|| flock(&fd, FlockOperation::LockExclusive)).map_err(failed)?;
     Ok(fd)
 }

@@ -8,6 +8,7 @@
 //! | a link with one end in the sandbox, from creation to DEL | [`link`] |
 //! | the MAC that somebody asks for | [`mac`] |
 //! | files that say what an attachment holds | [`record`] |
+//! | which routing table is free | [`tables`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
 //! | the protocol on stdin and stdout, for programs | [`program`] |
 #![no_std]
@@ -33,11 +34,14 @@ pub mod program;
 mod proof;
 pub mod ptp;
 pub mod record;
+pub mod sbr;
 pub mod static_ipam;
+pub mod tables;
 pub mod tap;
 pub mod tuning;
 pub mod veth;
 pub mod vlan;
+pub mod vrf;
 
 use picocni_core::plugin::Plugin;
 
@@ -53,10 +57,12 @@ pub const REGISTRY: &[&dyn Plugin] = &[
     &macvlan::Macvlan,
     &portmap::Portmap,
     &ptp::Ptp,
+    &sbr::Sbr,
     &static_ipam::Static,
     &tap::Tap,
     &tuning::Tuning,
     &vlan::Vlan,
+    &vrf::Vrf,
 ];
 
 /// The plugin called `name`.

@@ -1,10 +1,11 @@
 //! Changes, batch by batch.
 
-use super::network::{HOST, NsId, SimRoute, old_values};
+use super::network::{HOST, NsId, old_values};
 use super::store::Kind;
 use super::sysctl::{Layer, VALUE};
 use super::{
-    Batch, EACCES, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied, refused, taken,
+    Batch, EACCES, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied,
+    refused, taken,
 };
 use crate::backend::Applied;
 use crate::err;
@@ -22,8 +23,6 @@ use crate::text::fits;
 const EADDRNOTAVAIL: i32 = 99;
 /// ENOENT.
 const ENOENT: i32 = 2;
-/// ESRCH.
-const ESRCH: i32 = 3;
 
 /// Old text that an inverse borrows.
 #[derive(Default)]
@@ -32,7 +31,7 @@ struct Old {
     value: heapless::String<VALUE>,
 }
 
-type Inverse<'o> = Result<Option<Removal<'o>>>;
+pub(super) type Inverse<'o> = Result<Option<Removal<'o>>>;
 
 /// The path of a file in a directory.
 pub(super) fn path_in(dir: &str, name: &dyn crate::text::Put) -> Result<heapless::String<{ limits::PATH }>> {
@@ -148,20 +147,6 @@ impl SimBackend {
                 self.net.add_route(space, index, route)?;
                 Ok(Some(Removal::DeleteRoute { ns, index, route }))
             }
-            Change::TakeRoute { ns, index, route } => {
-                let space = self.space(ns)?;
-                let there = |known: &SimRoute| known.ns == space && known.index == index && known.route == route;
-                if !self.net.routes.iter().any(there) {
-                    return Err(refused(ESRCH, "no such route"));
-                }
-                self.net.delete_route(space, index, &route);
-                Ok(Some(Removal::RestoreRoute { ns, index, route }))
-            }
-            Change::AddRule { ns, src, table } => {
-                let space = self.space(ns)?;
-                self.net.add_rule(space, src, table)?;
-                Ok(Some(Removal::DeleteRule { ns, src, table, priority: None }))
-            }
             Change::WriteSysctl { ns, key, value, undo, on_failure } => {
                 let space = self.space(ns)?;
                 if let Some(was) = self.sysctls.get(&self.net, space, key) {
@@ -177,6 +162,7 @@ impl SimBackend {
             Change::AwaitForwarding { host } => self.await_forwarding(host).map(|()| None),
             Change::AwaitAddresses { ns, index } => self.await_addresses(ns, index).map(|()| None),
             Change::Announce { index, mac } => self.announce(index, mac).map(|()| None),
+            Change::TakeRoute { .. } | Change::AddRule { .. } => self.apply_routing(change),
             _ => self.apply_stored(change),
         }
     }
@@ -390,15 +376,6 @@ impl SimBackend {
         let alias: &'o str = alias;
         let old = old.filter(|_| undo == Undo::Restore);
         Ok(old.map(|old| Removal::ResetLink { ns, link, set: LinkChange { alias: old.alias.map(|_| alias), ..old } }))
-    }
-
-    /// After a change of master from `was`.
-    pub(super) fn cross_domains(&mut self, space: NsId, index: IfIndex, was: Option<IfIndex>) {
-        let Some(name) = self.net.indexed(space, index).map(|link| link.name) else { return };
-        let key: heapless::String<{ limits::SYSCTL_KEY }> =
-            fits(&[&"net/ipv6/conf/", &name, &"/keep_addr_on_down"]).unwrap_or_default();
-        let keeps = self.sysctls.get(&self.net, space, &key).is_some_and(|value| value == "1");
-        self.net.change_domain(space, index, was, keeps);
     }
 
     fn add_address(&mut self, ns: Ns, index: IfIndex, cidr: Cidr, dad: bool) -> Inverse<'static> {

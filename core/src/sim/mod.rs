@@ -40,6 +40,7 @@ mod network;
 mod observed;
 mod removed;
 pub mod rollback;
+mod routing;
 mod setup;
 mod snapshot;
 mod store;

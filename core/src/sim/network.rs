@@ -319,55 +319,6 @@ impl Network {
         });
     }
 
-    /// A route as it was before it was taken; of a link that is gone none comes back.
-    pub(crate) fn restore_route(&mut self, ns: NsId, index: IfIndex, route: Route) -> Result<()> {
-        let present = |known: &SimRoute| known.ns == ns && known.index == index && known.route == route;
-        if self.indexed(ns, index).is_none() || self.routes.iter().any(present) {
-            return Ok(());
-        }
-        self.add_route(ns, index, route)
-    }
-
-    /// A rule before all others, as the kernel places one without a priority.
-    pub(crate) fn add_rule(&mut self, ns: NsId, src: IpAddr, table: u32) -> Result<()> {
-        if !self.policy {
-            return Err(refused(EOPNOTSUPP, "rule"));
-        }
-        // The main table's rule has 32766.
-        let first = self.rules.iter().filter(|known| known.ns == ns).map(|known| known.rule.priority).min();
-        let priority = first.unwrap_or(32_766).saturating_sub(1);
-        let rule = Rule { src: Some(Cidr::host(src)), table, priority };
-        keep(&mut self.rules, SimRule { ns, rule }, "RULES")
-    }
-
-    /// Removes the first rule that matches.
-    pub(crate) fn delete_rule(&mut self, ns: NsId, src: IpAddr, table: u32, priority: Option<u32>) {
-        let matches = |known: &SimRule| {
-            known.ns == ns
-                && known.rule.src == Some(Cidr::host(src))
-                && known.rule.table == table
-                && priority.is_none_or(|priority| priority == known.rule.priority)
-        };
-        let first = self.rules.iter().filter(|known| matches(known)).map(|known| known.rule.priority).min();
-        self.rules.retain(|known| !matches(known) || Some(known.rule.priority) != first);
-    }
-
-    /// The kernel sets a link down and up when it enters or leaves a VRF: its
-    /// routes go, and its IPv6 addresses unless they are kept.
-    pub(crate) fn change_domain(&mut self, ns: NsId, index: IfIndex, was: Option<IfIndex>, keeps: bool) {
-        let Some(link) = self.indexed(ns, index).filter(|link| link.up && link.master != was) else { return };
-        let is_vrf = |master: Option<IfIndex>| {
-            master.and_then(|index| self.indexed(ns, index)).is_some_and(|link| matches!(link.kind, LinkKind::Vrf(_)))
-        };
-        if !is_vrf(link.master) && !is_vrf(was) {
-            return;
-        }
-        self.routes.retain(|known| known.ns != ns || known.index != index);
-        if !keeps {
-            self.addresses.retain(|known| known.ns != ns || known.index != index || !known.address.cidr.is_v6());
-        }
-    }
-
     /// Sets attributes; nothing is set when one is refused.
     pub(crate) fn set_link(&mut self, ns: NsId, index: IfIndex, set: &LinkChange<'_>) -> Result<()> {
         let ipv6 = self.ipv6;

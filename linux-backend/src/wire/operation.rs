@@ -93,7 +93,8 @@ pub(crate) fn emit(change: &Change<'_>, sandbox: Option<u32>, batch: &mut Batch<
         }
         Change::AddRoute { index, route, .. } => add_route(index, &route, batch, seq),
         Change::TakeRoute { index, route, .. } => {
-            let exact = DelRoute { prefsrc: route.src, protocol: route.protocol.unwrap_or(0), ..del_route(index, &route) };
+            let exact =
+                DelRoute { prefsrc: route.src, protocol: route.protocol.unwrap_or(0), ..del_route(index, &route) };
             exact.emit(batch, seq);
         }
         Change::AddRule { src, table, .. } => source_rule(src, table, None).emit_new(batch, Mode::Exclusive, seq),
