@@ -152,6 +152,12 @@ impl<'a> Plan<'a> {
         &self.removals
     }
 
+    /// Makes it empty again.
+    pub fn clear(&mut self) {
+        self.changes.clear();
+        self.removals.clear();
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

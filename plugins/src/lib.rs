@@ -8,6 +8,7 @@
 //! | a link with one end in the sandbox, from creation to DEL | [`link`] |
 //! | the MAC that somebody asks for | [`mac`] |
 //! | files that say what an attachment holds | [`record`] |
+//! | more changes than a plan holds | [`steps`] |
 //! | which routing table is free | [`tables`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
 //! | the protocol on stdin and stdout, for programs | [`program`] |
@@ -36,6 +37,7 @@ pub mod ptp;
 pub mod record;
 pub mod sbr;
 pub mod static_ipam;
+pub mod steps;
 pub mod tables;
 pub mod tap;
 pub mod tuning;

@@ -8,7 +8,7 @@ use picocni_core::limits;
 use picocni_core::name::IfIndex;
 use picocni_core::net::Cidr;
 use picocni_core::observe::{Ns, Route};
-use picocni_core::op::{Change, Plan, Removal};
+use picocni_core::op::{Change, Removal};
 use picocni_core::plugin::Call;
 use picocni_core::result::AddResult;
 use picocni_core::session::Session;
@@ -16,6 +16,7 @@ use picocni_core::session::Session;
 use super::conf::{Conf, Ips, own_ips};
 use super::record::{self, Entry, Record};
 use super::routes::{self, Routes};
+use crate::steps::Steps;
 use crate::tables::Tables;
 
 /// The first table that is chosen, as in the peer.
@@ -52,18 +53,18 @@ fn route(call: &Call<'_>, session: &mut Session<'_>, conf: &Conf, ips: &Ips) -> 
         }
         session.change(write)?;
     }
-    let mut steps = Steps { plan: Plan::new() };
+    let mut steps = Steps::new();
     let main = match index {
         Some(index) => copy_routes(session, &mut steps, index, conf, ips, &record)?,
         None => Routes::new(),
     };
     for entry in record.entries.iter().filter(|entry| !present.contains(entry)) {
-        steps.push(session, Change::AddRule { ns: Ns::Sandbox, src: entry.ip, table: entry.table })?;
+        steps.push(session, &Change::AddRule { ns: Ns::Sandbox, src: entry.ip, table: entry.table })?;
     }
     if let Some(index) = index {
         empty_main(session, &mut steps, index, conf, ips, &main)?;
     }
-    session.apply(&steps.plan)?;
+    steps.apply(session)?;
     // The old record is what DEL of the attachment in use needs, up to here.
     if old.is_some_and(|old| old != record) {
         session.removal(Removal::RemoveFile { path: &path })?;
@@ -125,7 +126,7 @@ fn assign(
 /// Gives each table its routes. What an earlier ADD put there stays.
 fn copy_routes(
     session: &mut Session<'_>,
-    steps: &mut Steps,
+    steps: &mut Steps<'_>,
     index: IfIndex,
     conf: &Conf,
     ips: &Ips,
@@ -140,7 +141,7 @@ fn copy_routes(
             if present.iter().any(same) {
                 return Ok(());
             }
-            steps.push(session, Change::AddRoute { ns: Ns::Sandbox, index, route })
+            steps.push(session, &Change::AddRoute { ns: Ns::Sandbox, index, route })
         })?;
     }
     Ok(main)
@@ -150,7 +151,7 @@ fn copy_routes(
 /// they come back last; then hints come in for those to neighbours.
 fn empty_main(
     session: &mut Session<'_>,
-    steps: &mut Steps,
+    steps: &mut Steps<'_>,
     index: IfIndex,
     conf: &Conf,
     ips: &Ips,
@@ -160,17 +161,17 @@ fn empty_main(
     for by_next_hop in [true, false] {
         for route in main.iter().filter(|route| route.gw.is_some() == by_next_hop) {
             if routes::leaves(route, ips, &hints, conf) {
-                steps.push(session, Change::TakeRoute { ns: Ns::Sandbox, index, route: *route })?;
+                steps.push(session, &Change::TakeRoute { ns: Ns::Sandbox, index, route: *route })?;
             }
         }
     }
     let missing = || hints.iter().filter(|hint| !main.iter().any(|route| routes::is_hint(route, hint)));
     if missing().any(|hint| hint.dst.is_v6()) {
         // A tentative address is no source of a route.
-        steps.push(session, Change::AwaitAddresses { ns: Ns::Sandbox, index })?;
+        steps.push(session, &Change::AwaitAddresses { ns: Ns::Sandbox, index })?;
     }
     for hint in missing() {
-        steps.push(session, Change::AddRoute { ns: Ns::Sandbox, index, route: *hint })?;
+        steps.push(session, &Change::AddRoute { ns: Ns::Sandbox, index, route: *hint })?;
     }
     Ok(())
 }
@@ -183,19 +184,4 @@ pub(super) fn hints(conf: &Conf, ips: &Ips) -> heapless::Vec<Route, { limits::IP
         let _ = hints.push(hint);
     }
     hints
-}
-
-/// Any number of changes, applied when a plan is full.
-struct Steps {
-    plan: Plan<'static>,
-}
-
-impl Steps {
-    fn push(&mut self, session: &mut Session<'_>, change: Change<'static>) -> Result<()> {
-        if self.plan.changes().len() >= limits::PLAN {
-            session.apply(&self.plan)?;
-            self.plan = Plan::new();
-        }
-        self.plan.change(change)
-    }
 }

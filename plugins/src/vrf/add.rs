@@ -6,20 +6,21 @@ use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
 use picocni_core::observe::{Link, LinkKind, Ns, Route};
-use picocni_core::op::{Change, LinkChange, LinkId, OnFailure, Plan, Undo};
+use picocni_core::op::{Change, LinkChange, LinkId, OnFailure, Undo};
 use picocni_core::plugin::Call;
 use picocni_core::session::Session;
 use picocni_core::text::fits;
 
 use super::{Conf, table_of};
 use crate::link;
+use crate::steps::Steps;
 use crate::tables::Tables;
 
 /// `RT_TABLE_DEFAULT`, `RT_TABLE_MAIN` and `RT_TABLE_LOCAL` (linux/rtnetlink.h).
 pub(super) const KERNELS_TABLES: [u32; 3] = [253, MAIN, LOCAL];
 const MAIN: u32 = 254;
 const LOCAL: u32 = 255;
-/// `RT_SCOPE_UNIVERSE`: by a next hop, or as somebody set it.
+/// `RT_SCOPE_UNIVERSE`: not link-local.
 const UNIVERSE: u8 = 0;
 /// `RTPROT_KERNEL`: made for an address, and made anew.
 const BY_KERNEL: u8 = 2;
@@ -45,11 +46,19 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, conf: &Conf) -> Re
     session.backend.addresses(Ns::Sandbox, link.index, Some(Family::V6), &mut |address| {
         v6 |= address.scope == UNIVERSE;
     })?;
-    let (index, table) = match known {
+    let key: heapless::String<{ limits::SYSCTL_KEY }> =
+        fits(&[&"net/ipv6/conf/", &link.name, &"/keep_addr_on_down"])
+            .ok_or_else(|| Error::limit("SYSCTL_KEY", limits::SYSCTL_KEY))?;
+    let mut steps = Steps::new();
+    let vrf = match known {
         Some(known) => known,
-        None => create(session, conf)?,
+        None => create(session, &mut steps, conf)?,
     };
-    enter(session, &link, (index, table), &routes, v6)
+    if v6 {
+        let (ns, value, undo, on_failure) = (Ns::Sandbox, "1", Undo::Restore, OnFailure::Fail);
+        steps.push(session, &Change::WriteSysctl { ns, key: &key, value, undo, on_failure })?;
+    }
+    enter(session, &mut steps, &link, vrf, &routes)
 }
 
 /// Index and table of a VRF that is there.
@@ -76,14 +85,14 @@ fn has_master(session: &mut Session<'_>, link: &Link, master: IfIndex) -> Error 
     err!(CONFLICT, "interface has already a master set", link.name, " is a port of ", name)
 }
 
-/// The routes that go with a link that enters a VRF, apart from those that the
-/// kernel makes for its addresses.
+/// The routes of the main table that go with a link that enters a VRF, apart from
+/// those that the kernel makes for its addresses. The peer leaves those to
+/// neighbours behind, and fails on next hops that are reached by them.
 fn moving_routes(session: &mut Session<'_>, index: IfIndex) -> Result<Routes> {
     let mut routes = Routes::new();
     let mut more = false;
     session.backend.routes(Ns::Sandbox, index, &mut |route| {
-        let set = route.scope.unwrap_or(UNIVERSE) == UNIVERSE && route.protocol != Some(BY_KERNEL);
-        if set && route.table.is_none_or(|table| table == MAIN) {
+        if route.protocol != Some(BY_KERNEL) && route.table.is_none_or(|table| table == MAIN) {
             more |= routes.push(*route).is_err();
         }
     })?;
@@ -94,24 +103,27 @@ fn moving_routes(session: &mut Session<'_>, index: IfIndex) -> Result<Routes> {
 }
 
 /// Makes the VRF, up.
-fn create(session: &mut Session<'_>, conf: &Conf) -> Result<(IfIndex, u32)> {
+fn create(session: &mut Session<'_>, steps: &mut Steps<'_>, conf: &Conf) -> Result<(IfIndex, u32)> {
     let table = match conf.table {
         Some(table) => table,
         None => free_table(session)?,
     };
     let up = LinkChange { up: Some(true), ..LinkChange::NONE };
-    let mut plan = Plan::new();
-    plan.change(Change::CreateLink {
-        from: Ns::Sandbox,
-        name: conf.name,
-        kind: LinkKind::Vrf(table),
-        parent: None,
-        mac: None,
-        mtu: 0,
-        broadcast_queue: 0,
-    })?;
-    plan.change(Change::SetLink { ns: Ns::Sandbox, link: LinkId::Name(conf.name), set: up, undo: Undo::WithLink })?;
-    session.apply(&plan)?;
+    steps.push(
+        session,
+        &Change::CreateLink {
+            from: Ns::Sandbox,
+            name: conf.name,
+            kind: LinkKind::Vrf(table),
+            parent: None,
+            mac: None,
+            mtu: 0,
+            broadcast_queue: 0,
+        },
+    )?;
+    let link = LinkId::Name(conf.name);
+    steps.push(session, &Change::SetLink { ns: Ns::Sandbox, link, set: up, undo: Undo::WithLink })?;
+    steps.apply(session)?;
     Ok((link::made(session, Ns::Sandbox, &conf.name)?.index, table))
 }
 
@@ -130,34 +142,30 @@ fn free_table(session: &mut Session<'_>) -> Result<u32> {
 /// The kernel sets a link that enters or leaves a VRF down and up, and its routes
 /// go. Taken away before, they come back if this is undone. IPv6 addresses stay
 /// if they are kept on a link that is down.
-fn enter(session: &mut Session<'_>, link: &Link, vrf: (IfIndex, u32), routes: &Routes, v6: bool) -> Result<()> {
-    let ns = Ns::Sandbox;
-    let index = link.index;
-    let keep: heapless::String<{ limits::SYSCTL_KEY }> = fits(&[&"net/ipv6/conf/", &link.name, &"/keep_addr_on_down"])
-        .ok_or_else(|| Error::limit("SYSCTL_KEY", limits::SYSCTL_KEY))?;
-    let mut plan = Plan::new();
+fn enter(
+    session: &mut Session<'_>,
+    steps: &mut Steps<'_>,
+    link: &Link,
+    (master, table): (IfIndex, u32),
+    routes: &Routes,
+) -> Result<()> {
+    let (ns, index) = (Ns::Sandbox, link.index);
     // What next hops are reached by goes last, and comes back first.
     for route in in_order(routes, [true, false]) {
-        plan.change(Change::TakeRoute { ns, index, route: *route })?;
+        steps.push(session, &Change::TakeRoute { ns, index, route: *route })?;
     }
-    session.apply(&plan)?;
-    let mut plan = Plan::new();
-    if v6 {
-        let (undo, on_failure) = (Undo::Restore, OnFailure::Fail);
-        plan.change(Change::WriteSysctl { ns, key: &keep, value: "1", undo, on_failure })?;
+    // The link must not enter while a route is left that would go with it unseen.
+    steps.apply(session)?;
+    let set = LinkChange { master: Some(master), ..LinkChange::NONE };
+    steps.push(session, &Change::SetLink { ns, link: LinkId::Index(index), set, undo: Undo::Restore })?;
+    if link.up {
+        // A tentative address is no source of a route.
+        steps.push(session, &Change::AwaitAddresses { ns, index })?;
     }
-    let set = LinkChange { master: Some(vrf.0), ..LinkChange::NONE };
-    plan.change(Change::SetLink { ns, link: LinkId::Index(index), set, undo: Undo::Restore })?;
-    if v6 && link.up {
-        // Until then they are no sources of routes.
-        plan.change(Change::AwaitAddresses { ns, index })?;
-    }
-    session.apply(&plan)?;
-    let mut plan = Plan::new();
     for route in in_order(routes, [false, true]) {
-        plan.change(Change::AddRoute { ns, index, route: Route { table: Some(vrf.1), ..*route } })?;
+        steps.push(session, &Change::AddRoute { ns, index, route: Route { table: Some(table), ..*route } })?;
     }
-    session.apply(&plan)
+    steps.apply(session)
 }
 
 /// Those by a next hop first, or last.
