@@ -12,6 +12,7 @@ use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use picocni_core::op::{Change, Removal};
 use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::FlockOperation;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errno;
@@ -55,6 +56,7 @@ pub struct Linux<'m> {
     pub(crate) sandbox: Option<OwnedFd>,
     inside: bool,
     lock: Option<OwnedFd>,
+    locked_sandbox: bool,
     machine: Option<u64>,
 }
 
@@ -72,6 +74,7 @@ impl<'m> Linux<'m> {
             sandbox: None,
             inside: false,
             lock: None,
+            locked_sandbox: false,
             machine: None,
         }
     }
@@ -354,16 +357,19 @@ impl Backend for Linux<'_> {
     }
 
     fn lock_sandbox(&mut self) -> Result<()> {
-        if self.lock.is_some() {
-            return Err(err!(INTERNAL, "a lock is held already", "the sandbox's"));
-        }
         let sandbox = self.sandbox.as_ref().ok_or_else(|| err!(NETNS, "no sandbox is open"))?;
-        self.lock = Some(netns::lock(sandbox)?);
+        netns::lock(sandbox, FlockOperation::LockExclusive)?;
+        self.locked_sandbox = true;
         Ok(())
     }
 
     fn unlock(&mut self) {
         self.lock = None;
+        if let (true, Some(sandbox)) = (self.locked_sandbox, &self.sandbox) {
+            // A lock that is held by a descriptor goes with it at the latest.
+            let _ = netns::lock(sandbox, FlockOperation::Unlock);
+        }
+        self.locked_sandbox = false;
     }
 
     fn find(&mut self, plugin: &str, path: &str) -> Result<Found> {

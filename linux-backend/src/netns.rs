@@ -3,7 +3,7 @@
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::put;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FlockOperation, FsWord, Mode, OFlags, flock, fstat, fstatfs, openat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -54,19 +54,12 @@ pub(crate) fn identity(fd: impl AsFd, out: &mut heapless::String<64>) {
 }
 
 /// Takes the exclusive lock on a namespace, which is the same by whatever path it
-/// is opened; it is held until the descriptor is closed.
+/// is opened, or gives it back.
 ///
 /// # Errors
 /// Code 5.
-pub(crate) fn lock(sandbox: &OwnedFd) -> Result<OwnedFd> {
-    let mut path = heapless::String::<32>::new();
-    put!(&mut path, "/proc/self/fd/", sandbox.as_raw_fd());
-    let failed = |errno| errno::file(&"failed to lock", "the network namespace", errno);
-    // Opened once more: a lock belongs to an open file, and `sandbox` stays open.
-    let fd =
-        with_path(&path, |path| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())).map_err(failed)?;
-    retry(|| flock(&fd, FlockOperation::LockExclusive)).map_err(failed)?;
-    Ok(fd)
+pub(crate) fn lock(sandbox: &OwnedFd, operation: FlockOperation) -> Result<()> {
+    retry(|| flock(sandbox, operation)).map_err(|errno| errno::file(&"failed to lock", "the network namespace", errno))
 }
 
 /// Moves this process into a namespace.

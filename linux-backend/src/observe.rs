@@ -290,14 +290,14 @@ pub(crate) fn probe_vrf(socket: &mut Socket, memory: &mut Memory) -> Result<()> 
     let mut batch = Batch::new(&mut memory.send);
     NewLink::new("vrf-probe", wire::link::LinkKind::Vrf { table: 0 }).emit(&mut batch, seq);
     let bytes = batch.finish().map_err(|_| over_send())?;
-    let mut known = false;
+    let mut told = 0;
     let answered = socket.acknowledge(bytes, seq, 1, &mut memory.receive, &mut |_, outcome| {
-        known = outcome.err().is_some_and(|refusal| matches!(refusal.errno, EINVAL | EEXIST));
+        told = outcome.err().map_or(0, |refusal| refusal.errno);
     });
-    if answered.is_ok() && known {
+    if answered.is_ok() && matches!(told, EINVAL | EEXIST) {
         return Ok(());
     }
-    Err(err!(NOT_AVAILABLE, "kernel has no VRF", "needs CONFIG_NET_VRF (module vrf)"))
+    Err(err!(NOT_AVAILABLE, "kernel has no VRF", errno::Reason(told), "; needs CONFIG_NET_VRF (module vrf)"))
 }
 
 /// The link of the first default route in the main table.

@@ -232,6 +232,7 @@ fn rules() {
         narrowed: false,
     };
     check(kernel::RULE_SRC, Rule::parse, source.clone());
+    check(kernel::RULE_MARK, Rule::parse, Rule { narrowed: true, ..source.clone() });
     let local = Rule { src: None, table: 255, priority: 0, ..source };
     check(kernel::RULE_LOCAL, Rule::parse, local);
 }
