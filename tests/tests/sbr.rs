@@ -102,7 +102,7 @@ fn routes_move_to_a_table_of_the_address() {
     for version in ["0.3.0", "0.4.0", "1.0.0", "1.1.0"] {
         sandbox::run(|host| {
             let pod = pod(host, &["192.168.1.209/24"]);
-            let eth0 = routes(&pod, "eth0");
+            let (eth0, before) = (routes(&pod, "eth0"), lines(&pod));
             let (conf, result) =
                 (sbr(version, json!({})), prev(&pod, version, vec![ip("192.168.1.209/24", "192.168.1.1", 0)]));
             let printed = call(&pod, "ADD", &conf, &result).expect_result();
@@ -121,6 +121,10 @@ fn routes_move_to_a_table_of_the_address() {
             // A runtime may leave prevResult out.
             pod.call("DEL", &conf).ifname("net1").run().expect_quiet();
             assert_eq!(rules(&pod), [""; 0]);
+            if !host.peer().is_go() {
+                // The peer leaves them where they are.
+                assert_eq!(kernel::difference(&before, &lines(&pod)), [""; 0]);
+            }
             pod.call("DEL", &conf).ifname("net1").run().expect_quiet();
         });
     }
@@ -232,7 +236,7 @@ fn hints_in_the_main_table() {
         let pod = pod(host, &["192.168.1.209/24", "fd00:1::209/64"]);
         let conf = sbr("1.0.0", json!({"addSourceHints": true}));
         let ips = vec![ip("192.168.1.209/24", "192.168.1.1", 0), ip("fd00:1::209/64", "fd00:1::1", 0)];
-        let result = prev(&pod, "1.0.0", ips);
+        let (result, before) = (prev(&pod, "1.0.0", ips), lines(&pod));
         for _ in 0..2 {
             call(&pod, "ADD", &conf, &result).expect_result();
             let main: Vec<String> = routes(&pod, "net1").into_iter().filter(|r| r.starts_with("254")).collect();
@@ -243,6 +247,8 @@ fn hints_in_the_main_table() {
         }
         let hint = pod.inside().routes.into_iter().find(|r| r.table == 254 && r.destination == "192.168.1.0/24");
         assert_eq!(hint.expect("the hint").scope, "link");
+        call(&pod, "DEL", &conf, &result).expect_quiet();
+        assert_eq!(kernel::difference(&before, &lines(&pod)), [""; 0]);
     });
 }
 

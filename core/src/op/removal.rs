@@ -56,7 +56,8 @@ pub enum Removal<'a> {
         /// The route.
         route: Route,
     },
-    /// A route comes back; one that is there, or whose link is gone, is success.
+    /// A route comes back. Success also if it is there, or if what it leads by is
+    /// gone: link, source address or the network of its next hop.
     RestoreRoute {
         /// Namespace of the link.
         ns: Ns,

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::apply::Inverse;
 use super::network::{Network, NsId, SimRoute, SimRule};
-use super::{EOPNOTSUPP, SimBackend, keep, refused};
+use super::{EHOSTUNREACH, ENETUNREACH, EOPNOTSUPP, SimBackend, keep, refused};
 use crate::err;
 use crate::error::Result;
 use crate::limits;
@@ -24,7 +24,10 @@ impl Network {
         if self.indexed(ns, index).is_none() || self.routes.iter().any(present) {
             return Ok(());
         }
-        self.add_route(ns, index, route)
+        match self.add_route(ns, index, route) {
+            Err(error) if matches!(error.errno(), ENETUNREACH | EHOSTUNREACH) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// A rule before all others, as the kernel places one without a priority.

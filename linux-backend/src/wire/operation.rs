@@ -23,7 +23,10 @@ const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
+const EINVAL: i32 = 22;
 const EADDRNOTAVAIL: i32 = 99;
+const ENETUNREACH: i32 = 101;
+const EHOSTUNREACH: i32 = 113;
 
 /// The namespace whose socket carries a change; `None` if it is not a single
 /// rtnetlink message that can be sent without looking first.
@@ -238,8 +241,8 @@ pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
         Removal::DeleteLink { .. } | Removal::ResetLink { .. } => &[ENODEV],
         Removal::DeleteAddress { .. } => &[ENODEV, EADDRNOTAVAIL],
         Removal::DeleteRoute { .. } => &[ENODEV, ESRCH],
-        // There already, or without its link.
-        Removal::RestoreRoute { .. } => &[ENODEV, EEXIST],
+        // There already, or without its link, its source address or the network of its next hop.
+        Removal::RestoreRoute { .. } => &[ENODEV, EEXIST, EINVAL, ENETUNREACH, EHOSTUNREACH],
         Removal::DeleteRule { .. } => &[ENOENT],
         Removal::DeleteNeighbour { .. } => &[ENODEV, ENOENT],
         _ => &[],

@@ -44,7 +44,11 @@ fn route(call: &Call<'_>, session: &mut Session<'_>, conf: &Conf, ips: &Ips) -> 
     let path = crate::record::path(record::DIR, &tag)?;
     let was = session.backend.read_file(&path, &mut [])?.is_some();
     let old = Record::load(session, &tag)?.filter(|old| old.is_of_sandbox(session));
-    let (record, present) = assign(call, session, conf, ips, old.as_ref())?;
+    let main = match index {
+        Some(index) => routes::in_main(session, index)?,
+        None => Routes::new(),
+    };
+    let (record, present) = assign(call, session, conf, (ips, &main), old.as_ref())?;
     let text = record.text();
     let write = Change::WriteFile { path: &path, content: text.as_bytes() };
     if old.is_none() {
@@ -54,10 +58,9 @@ fn route(call: &Call<'_>, session: &mut Session<'_>, conf: &Conf, ips: &Ips) -> 
         session.change(write)?;
     }
     let mut steps = Steps::new();
-    let main = match index {
-        Some(index) => copy_routes(session, &mut steps, index, conf, ips, &record)?,
-        None => Routes::new(),
-    };
+    if let Some(index) = index {
+        copy_routes(session, &mut steps, index, conf, (ips, &main), &record)?;
+    }
     for entry in record.entries.iter().filter(|entry| !present.contains(entry)) {
         steps.push(session, &Change::AddRule { ns: Ns::Sandbox, src: entry.ip, table: entry.table })?;
     }
@@ -89,7 +92,7 @@ fn assign(
     call: &Call<'_>,
     session: &mut Session<'_>,
     conf: &Conf,
-    ips: &Ips,
+    (ips, main): (&Ips, &Routes),
     old: Option<&Record>,
 ) -> Result<(Record, Entries)> {
     let mut tables = Tables::from(FIRST);
@@ -107,16 +110,16 @@ fn assign(
     let mut record = Record::new(session, call.env.netns)?;
     let mut present = Entries::new();
     for ip in ips {
+        let gateway = routes::own_gateway(main, ips, ip, conf);
         let ip = ip.address.addr();
         let earlier = || old.and_then(|old| old.entries.iter().find(|entry| entry.chosen && entry.ip == ip));
-        let (table, chosen) = match (conf.table, earlier()) {
-            (Some(table), _) => (table, false),
-            (None, Some(earlier)) => (earlier.table, true),
-            (None, None) => (tables.take()?, true),
+        let entry = match (conf.table, earlier()) {
+            (Some(table), _) => Entry { ip, table, chosen: false, gateway: None },
+            (None, Some(earlier)) => *earlier,
+            (None, None) => Entry { ip, table: tables.take()?, chosen: true, gateway },
         };
-        let entry = Entry { ip, table, chosen };
         let _ = record.entries.push(entry);
-        if ruled.contains(&(ip, table)) {
+        if ruled.contains(&(ip, entry.table)) {
             let _ = present.push(entry);
         }
     }
@@ -129,14 +132,13 @@ fn copy_routes(
     steps: &mut Steps<'_>,
     index: IfIndex,
     conf: &Conf,
-    ips: &Ips,
+    (ips, main): (&Ips, &Routes),
     record: &Record,
-) -> Result<Routes> {
-    let main = routes::in_main(session, index)?;
+) -> Result<()> {
     let own = |table| record.entries.iter().any(|entry| entry.table == table);
     let present = routes::of_link(session, index, &own)?;
     for (ip, entry) in ips.iter().zip(&record.entries) {
-        routes::of_table(&main, ips, (ip, entry.table), conf, &mut |route| {
+        routes::of_table(main, ips, (ip, entry.table), conf, &mut |route| {
             let same = |known: &Route| known.dst == route.dst && known.gw == route.gw && known.table == route.table;
             if present.iter().any(same) {
                 return Ok(());
@@ -144,7 +146,7 @@ fn copy_routes(
             steps.push(session, &Change::AddRoute { ns: Ns::Sandbox, index, route })
         })?;
     }
-    Ok(main)
+    Ok(())
 }
 
 /// Takes the routes out of the main table: those by a next hop first, since

@@ -62,7 +62,7 @@ fn forget(session: &mut Session<'_>, tag: &Tag) -> Result<()> {
 }
 
 /// Removes the rules that are written down and those of the link's addresses, of
-/// which `only` a table may be meant; then what the link has in chosen tables.
+/// which `only` a table may be meant; then the routes of chosen tables go back.
 fn unroute(session: &mut Session<'_>, ifname: IfName, record: Option<&Record>, only: Option<u32>) -> Result<()> {
     let record = match record {
         Some(record) => Some(record).filter(|record| record.is_of_sandbox(session)),
@@ -81,13 +81,8 @@ fn unroute(session: &mut Session<'_>, ifname: IfName, record: Option<&Record>, o
         entries.iter().any(|entry| (entry.ip, entry.table) == (src, table))
             || (addresses.contains(&src) && only.is_none_or(|only| only == table))
     }));
-    if let Some(link) = link {
-        let chosen = |table| entries.iter().any(|entry| entry.chosen && entry.table == table);
-        let mut plan = Plan::new();
-        for route in routes::of_link(session, link.index, &chosen)?.iter() {
-            plan.remove(Removal::DeleteRoute { ns: Ns::Sandbox, index: link.index, route: *route })?;
-        }
-        failures.note(session.remove(&plan));
+    if let Some(link) = link.filter(|_| entries.iter().any(|entry| entry.chosen)) {
+        failures.note(routes::give_back(session, link.index, entries));
     }
     failures.into_result()
 }

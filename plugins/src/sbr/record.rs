@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! netns IDENTITY /var/run/netns/x
-//! chosen 10.88.0.2 100
+//! chosen 10.88.0.2 100 10.88.0.1
 //! given 10.88.0.3 5000
 //! ```
 //!
-//! A chosen table was free, so its routes are the attachment's; a given one is
-//! that of the config.
+//! A chosen table was free, so its routes are the attachment's: those of the main
+//! table, where they go back to, and if a gateway follows a default route by it.
+//! A given table is that of the config.
 
 use core::net::IpAddr;
 
@@ -24,7 +25,7 @@ use picocni_core::text::{fits, parse_u32};
 pub(super) const DIR: &str = "/run/cni/picocni/sbr";
 
 /// Bytes of a record: a path, and a line for each address.
-pub(super) const RECORD: usize = limits::PATH + 80 + limits::IPS * 72;
+pub(super) const RECORD: usize = limits::PATH + 80 + limits::IPS * 112;
 
 /// A rule of an attachment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(super) struct Entry {
     pub(super) table: u32,
     /// The table was free when it was taken.
     pub(super) chosen: bool,
+    /// Gateway of a default route that came from no other table.
+    pub(super) gateway: Option<IpAddr>,
 }
 
 /// Rules of an attachment.
@@ -68,7 +71,11 @@ impl Record {
         let mut text = heapless::String::new();
         put!(&mut text, "netns ", self.identity, " ", self.netns, "\n");
         for entry in &self.entries {
-            put!(&mut text, if entry.chosen { "chosen " } else { "given " }, entry.ip, " ", entry.table, "\n");
+            put!(&mut text, if entry.chosen { "chosen " } else { "given " }, entry.ip, " ", entry.table);
+            if let Some(gateway) = entry.gateway {
+                put!(&mut text, " ", gateway);
+            }
+            put!(&mut text, "\n");
         }
         text
     }
@@ -113,5 +120,6 @@ fn entry(line: &str) -> Option<Entry> {
         "given" => false,
         _ => return None,
     };
-    Some(Entry { ip: parse_ip(words.next()?)?, table: parse_u32(words.next()?)?, chosen })
+    let (ip, table) = (parse_ip(words.next()?)?, parse_u32(words.next()?)?);
+    Some(Entry { ip, table, chosen, gateway: words.next().and_then(parse_ip) })
 }

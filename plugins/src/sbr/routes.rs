@@ -8,15 +8,19 @@ use picocni_core::limits;
 use picocni_core::name::IfIndex;
 use picocni_core::net::{Cidr, Family};
 use picocni_core::observe::{Ns, Route};
+use picocni_core::op::{Plan, Removal};
 use picocni_core::result::IpConfig;
 use picocni_core::session::Session;
 
 use super::conf::{Conf, Ips};
+use super::record::Entry;
 
 /// `RT_TABLE_MAIN` (linux/rtnetlink.h).
 const MAIN: u32 = 254;
 /// `RT_SCOPE_LINK`.
 const SCOPE_LINK: u8 = 253;
+/// `RTPROT_BOOT`: as plugins set routes.
+const BY_BOOT: u8 = 3;
 /// The metric of an IPv6 route that is given none (`IP6_RT_PRIO_USER`, linux/ipv6_route.h).
 const METRIC_V6: u32 = 1024;
 
@@ -65,6 +69,27 @@ fn is_plain_default(route: &Route) -> bool {
     route.dst.is_default() && (route.priority == metric || route.priority == 0)
 }
 
+/// The routes of the main table that are copied to an address's.
+fn copies<'r>(
+    main: &'r Routes,
+    ips: &'r Ips,
+    ip: &'r IpConfig,
+    conf: &Conf,
+) -> impl Iterator<Item = &'r Route> + Clone {
+    let (fixed, gateway) = (conf.fixed_gateway(ip).is_some(), conf.gateway(ip).is_some());
+    main.iter().filter(move |route| {
+        let own = is_for(route, ip);
+        let replaced = is_plain_default(route) && (fixed || (gateway && !own));
+        let is_here = own || !ips.iter().any(|ip| is_for(route, ip));
+        route.dst.is_v6() == ip.address.is_v6() && is_here && !replaced
+    })
+}
+
+/// The gateway of an address's default route, if that is none of the main table's.
+pub(super) fn own_gateway(main: &Routes, ips: &Ips, ip: &IpConfig, conf: &Conf) -> Option<IpAddr> {
+    conf.gateway(ip).filter(|_| !copies(main, ips, ip, conf).any(is_plain_default))
+}
+
 /// Hands out the routes of an address's table: those to neighbours, by which
 /// next hops are reached, then the others. Routes that are for no address in
 /// particular are for each of their family, where the peer loses them. A
@@ -80,24 +105,15 @@ pub(super) fn of_table(
     conf: &Conf,
     each: &mut dyn FnMut(Route) -> Result<()>,
 ) -> Result<()> {
-    let (fixed, gateway) = (conf.fixed_gateway(ip).is_some(), conf.gateway(ip).is_some());
-    let is_copied = |route: &&Route| {
-        let own = is_for(route, ip);
-        let replaced = is_plain_default(route) && (fixed || (gateway && !own));
-        let is_here = own || !ips.iter().any(|ip| is_for(route, ip));
-        route.dst.is_v6() == ip.address.is_v6() && is_here && !replaced
-    };
-    let copies = || main.iter().filter(is_copied);
+    let copies = copies(main, ips, ip, conf);
     let moved = |route: &Route| Route { table: Some(table), ..*route };
-    for route in copies().filter(|route| route.gw.is_none()) {
+    for route in copies.clone().filter(|route| route.gw.is_none()) {
         each(moved(route))?;
     }
-    if let Some(gw) = conf.gateway(ip)
-        && !copies().any(is_plain_default)
-    {
+    if let Some(gw) = own_gateway(main, ips, ip, conf) {
         each(Route { gw: Some(gw), table: Some(table), ..Route::to(default(ip)) })?;
     }
-    for route in copies().filter(|route| route.gw.is_some()) {
+    for route in copies.filter(|route| route.gw.is_some()) {
         each(moved(route))?;
     }
     Ok(())
@@ -148,4 +164,40 @@ pub(super) fn leaves(route: &Route, ips: &Ips, hints: &[Route], conf: &Conf) -> 
     }
     let to_neighbours = route.gw.is_none() && (route.dst.is_v6() || route.scope == Some(SCOPE_LINK));
     !to_neighbours || hints.iter().any(|hint| hint.dst == route.dst && !is_hint(route, hint))
+}
+
+/// What gives a chosen table's routes back: hints go, the routes come back to the
+/// main table, those to neighbours first, and leave the other. Each stage needs
+/// the one before.
+///
+/// # Errors
+/// Code 101.
+pub(super) fn give_back(session: &mut Session<'_>, index: IfIndex, entries: &[Entry]) -> Result<()> {
+    let ns = Ns::Sandbox;
+    let chosen = |table| entries.iter().any(|entry| entry.chosen && entry.table == table);
+    let own = of_link(session, index, &chosen)?;
+    let mut plan = Plan::new();
+    for route in &in_main(session, index)? {
+        let for_entry = |entry: &Entry| entry.chosen && route.src == Some(entry.ip) && route.dst.contains(entry.ip);
+        if route.gw.is_none() && route.protocol == Some(BY_BOOT) && entries.iter().any(for_entry) {
+            plan.remove(Removal::DeleteRoute { ns, index, route: *route })?;
+        }
+    }
+    session.remove(&plan)?;
+    plan.clear();
+    let is_made = |route: &Route| {
+        let by = |entry: &Entry| route.table == Some(entry.table) && route.gw.is_some() && route.gw == entry.gateway;
+        is_plain_default(route) && entries.iter().any(by)
+    };
+    for by_next_hop in [false, true] {
+        for route in own.iter().filter(|route| route.gw.is_some() == by_next_hop && !is_made(route)) {
+            plan.remove(Removal::RestoreRoute { ns, index, route: Route { table: Some(MAIN), ..*route } })?;
+        }
+    }
+    session.remove(&plan)?;
+    plan.clear();
+    for route in &own {
+        plan.remove(Removal::DeleteRoute { ns, index, route: *route })?;
+    }
+    session.remove(&plan)
 }
