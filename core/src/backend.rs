@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, Route};
+use crate::observe::{Address, Link, Ns, Route, Rule};
 use crate::op::{Change, Removal};
 use crate::packet_filter::{Chain, RuleView};
 
@@ -115,6 +115,20 @@ pub trait Backend {
     /// Code 101.
     fn routes(&mut self, ns: Ns, index: IfIndex, each: &mut dyn FnMut(&Route)) -> Result<()>;
 
+    /// The table of every route out of every link; a table comes as often as it
+    /// has routes.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn route_tables(&mut self, ns: Ns, each: &mut dyn FnMut(u32)) -> Result<()>;
+
+    /// Every routing rule of both families, in order within each. If rules
+    /// change meanwhile one may come twice.
+    ///
+    /// # Errors
+    /// Code 101: also when the kernel has no rules at all.
+    fn rules(&mut self, ns: Ns, each: &mut dyn FnMut(&Rule)) -> Result<()>;
+
     /// The link a packet to `to` leaves the host by.
     ///
     /// # Errors
@@ -183,13 +197,19 @@ pub trait Backend {
     ///
     /// # Errors
     /// Code 101.
-    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()>;
+    fn chain_rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()>;
 
     /// Whether the packet filter can publish ports and masquerade at all.
     ///
     /// # Errors
     /// The reason it cannot, code 50.
     fn probe_filter(&mut self) -> Result<()>;
+
+    /// Whether links of kind VRF can be made; changes nothing.
+    ///
+    /// # Errors
+    /// The reason they cannot, code 50.
+    fn probe_vrf(&mut self) -> Result<()>;
 
     /// Reads a file from its start; `None` if it does not exist, else its size,
     /// which may be over `out.len()`: then only the beginning was read.
@@ -225,6 +245,14 @@ pub trait Backend {
     /// # Errors
     /// Code 5.
     fn lock(&mut self, path: &str) -> Result<()>;
+
+    /// Takes the exclusive lock on the open sandbox itself, by whatever path others
+    /// opened it (flock on the namespace on Linux, which the reference plugins
+    /// take too). As [`lock`](Backend::lock): it is the one lock.
+    ///
+    /// # Errors
+    /// Code 5. Code 8: no sandbox is open.
+    fn lock_sandbox(&mut self) -> Result<()>;
 
     /// Gives the lock back.
     fn unlock(&mut self);

@@ -89,15 +89,12 @@ pub fn addresses_and_routes(session: &mut Session<'_>, link: &Link, prev: &AddRe
     }
 }
 
-/// A route of the kernel is the wanted one: same destination and table, and the
-/// gateway if one was given (for default routes any will do).
+/// A route of the kernel is the wanted one: same destination and the gateway if
+/// one was given (for default routes any will do), in the wanted table. If none
+/// was wanted any will do: a plugin that came later may have moved it, as `sbr`
+/// and `vrf` do, and looks for it itself.
 fn satisfies(route: &Route, wanted: &Route) -> bool {
-    const MAIN: u32 = 254;
-    let table = |r: &Route| match r.table {
-        None | Some(0) => MAIN,
-        Some(table) => table,
-    };
     route.dst == wanted.dst.network()
-        && table(route) == table(wanted)
+        && wanted.table.is_none_or(|table| table == 0 || Some(table) == route.table)
         && (wanted.gw.is_none() || wanted.dst.is_default() || wanted.gw == route.gw)
 }

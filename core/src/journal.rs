@@ -44,6 +44,17 @@ enum Inverse {
         index: IfIndex,
         route: Route,
     },
+    RestoreRoute {
+        ns: Ns,
+        index: IfIndex,
+        route: Route,
+    },
+    DeleteRule {
+        ns: Ns,
+        src: IpAddr,
+        table: u32,
+        priority: Option<u32>,
+    },
     ReturnLink {
         ns: Ns,
         name: IfName,
@@ -113,6 +124,8 @@ impl Inverse {
             }
             Removal::DeleteAddress { ns, index, cidr } => Inverse::DeleteAddress { ns, index, cidr },
             Removal::DeleteRoute { ns, index, route } => Inverse::DeleteRoute { ns, index, route },
+            Removal::RestoreRoute { ns, index, route } => Inverse::RestoreRoute { ns, index, route },
+            Removal::DeleteRule { ns, src, table, priority } => Inverse::DeleteRule { ns, src, table, priority },
             Removal::ReturnLink { ns, name, to, up } => Inverse::ReturnLink { ns, name, to, up },
             Removal::RestoreAddress { name, cidr } => Inverse::RestoreAddress { name, cidr },
             Removal::UnguardSource { port, mac } => Inverse::UnguardSource { port, mac },
@@ -140,6 +153,12 @@ impl Inverse {
                 Removal::DeleteAddress { ns: *ns, index: *index, cidr: *cidr }
             }
             Inverse::DeleteRoute { ns, index, route } => Removal::DeleteRoute { ns: *ns, index: *index, route: *route },
+            Inverse::RestoreRoute { ns, index, route } => {
+                Removal::RestoreRoute { ns: *ns, index: *index, route: *route }
+            }
+            Inverse::DeleteRule { ns, src, table, priority } => {
+                Removal::DeleteRule { ns: *ns, src: *src, table: *table, priority: *priority }
+            }
             Inverse::ReturnLink { ns, name, to, up } => Removal::ReturnLink { ns: *ns, name: *name, to: *to, up: *up },
             Inverse::RestoreAddress { name, cidr } => Removal::RestoreAddress { name: *name, cidr: *cidr },
             Inverse::UnguardSource { port, mac } => Removal::UnguardSource { port: *port, mac: *mac },

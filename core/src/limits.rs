@@ -113,3 +113,7 @@ pub const CACHE_FILE: usize = 192 * 1024;
 pub const CNI_ARGS: usize = 4096;
 /// Pairs of CNI_ARGS in the result cache.
 pub const CNI_ARGS_PAIRS: usize = 64;
+/// Routes of one interface that are moved to another table. Pods have a handful.
+pub const MOVED_ROUTES: usize = 64;
+/// Routing tables that are tried, one after the other, until one is free.
+pub const TABLES: u32 = 1024;

@@ -36,6 +36,8 @@ pub enum LinkKind {
     Vlan(u16),
     /// A TUN or TAP device.
     Tun,
+    /// A routing domain: its ports look routes up in this table.
+    Vrf(u32),
     /// Anything else.
     Other,
 }
@@ -140,14 +142,42 @@ pub struct Route {
     pub scope: Option<u8>,
     /// Source address of what leaves by it without one; not part of a CNI result.
     pub src: Option<IpAddr>,
+    /// Who made it (rtnetlink(7): 2 is the kernel), boot if unset; not part of a CNI result.
+    pub protocol: Option<u8>,
+    /// The next hop is on the link although no address says so; not part of a CNI result.
+    pub onlink: bool,
 }
 
 impl Route {
     /// A route to `dst` with every option unset.
     #[must_use]
     pub const fn to(dst: Cidr) -> Self {
-        Route { dst, gw: None, mtu: 0, advmss: 0, priority: 0, table: None, scope: None, src: None }
+        Route {
+            dst,
+            gw: None,
+            mtu: 0,
+            advmss: 0,
+            priority: 0,
+            table: None,
+            scope: None,
+            src: None,
+            protocol: None,
+            onlink: false,
+        }
     }
+}
+
+/// A routing rule: which table answers for a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Rule {
+    /// Packets from this network; `None` for any other rule, also for one that
+    /// asks for more than the source.
+    pub src: Option<Cidr>,
+    /// The table; 0 if it names none.
+    pub table: u32,
+    /// Smaller is tried first.
+    pub priority: u32,
 }
 
 /// Transport protocol of a port mapping.

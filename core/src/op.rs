@@ -46,7 +46,8 @@ pub struct LinkChange<'a> {
     pub txqlen: Option<u32>,
     /// ifalias.
     pub alias: Option<&'a str>,
-    /// Bridge or other device that it becomes a port of.
+    /// Bridge or other device that it becomes a port of; index 0, which no link
+    /// has: of none.
     pub master: Option<IfIndex>,
     /// Bridge port: hairpin mode.
     pub hairpin: Option<bool>,
@@ -149,6 +150,12 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn removals(&self) -> &[Removal<'a>] {
         &self.removals
+    }
+
+    /// Makes it empty again.
+    pub fn clear(&mut self) {
+        self.changes.clear();
+        self.removals.clear();
     }
 
     /// Whether there is nothing to do.

@@ -4,7 +4,7 @@ use picocni_core::backend::{Applied, Backend};
 use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::limits;
-use picocni_core::name::IfName;
+use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Cidr;
 use picocni_core::observe::Ns;
 use picocni_core::op::{Change, LinkChange, LinkId, OnFailure, Removal, Undo};
@@ -279,12 +279,7 @@ pub(crate) fn refused(change: &Change<'_>, refusal: &Refusal) -> Error {
     errno::kernel(change.verb(), change, refusal.errno, &refusal.words)
 }
 
-fn ensure_address(
-    linux: &mut Linux<'_>,
-    change: &Change<'_>,
-    index: picocni_core::name::IfIndex,
-    cidr: Cidr,
-) -> Result<()> {
+fn ensure_address(linux: &mut Linux<'_>, change: &Change<'_>, index: IfIndex, cidr: Cidr) -> Result<()> {
     match request(linux, Ns::Host, &|batch, seq| operation::add_address(index, cidr, false, true, batch, seq)) {
         Err(refusal) if refusal.errno != EEXIST => Err(refused(change, &refusal)),
         _ => Ok(()),
@@ -322,7 +317,8 @@ fn set_link<'c>(
         allmulti: set.allmulti.map(|_| old.allmulti),
         txqlen: set.txqlen.map(|_| old.txqlen),
         alias: None,
-        master: None,
+        // No master is index 0.
+        master: set.master.map(|_| old.master.unwrap_or(IfIndex(0))),
         hairpin: set.hairpin.map(|_| old.hairpin),
         isolated: set.isolated.map(|_| old.isolated),
         arp_notify: None,

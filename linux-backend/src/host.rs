@@ -9,10 +9,11 @@ use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
-use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
+use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use picocni_core::op::{Change, Removal};
 use picocni_core::packet_filter::{Chain, RuleView};
 use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::FlockOperation;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errno;
@@ -59,6 +60,7 @@ pub struct Linux<'m> {
     pub(crate) sandbox: Option<OwnedFd>,
     inside: bool,
     lock: Option<OwnedFd>,
+    locked_sandbox: bool,
     machine: Option<u64>,
 }
 
@@ -76,6 +78,7 @@ impl<'m> Linux<'m> {
             sandbox: None,
             inside: false,
             lock: None,
+            locked_sandbox: false,
             machine: None,
         }
     }
@@ -248,6 +251,16 @@ impl Backend for Linux<'_> {
         observe::routes(socket, memory, index, each)
     }
 
+    fn route_tables(&mut self, ns: Ns, each: &mut dyn FnMut(u32)) -> Result<()> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::route_tables(socket, memory, each)
+    }
+
+    fn rules(&mut self, ns: Ns, each: &mut dyn FnMut(&Rule)) -> Result<()> {
+        let (socket, memory) = self.route_parts(ns)?;
+        observe::rules(socket, memory, each)
+    }
+
     fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
         for family in [Family::V4, Family::V6] {
             let (socket, memory) = self.route_parts(ns)?;
@@ -327,7 +340,7 @@ impl Backend for Linux<'_> {
         }
     }
 
-    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+    fn chain_rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
         match self.filter_parts() {
             Ok((socket, memory)) => rules::visit(socket, memory, chain, each),
             Err(error) if error.errno() == EPROTONOSUPPORT => Ok(()),
@@ -345,6 +358,11 @@ impl Backend for Linux<'_> {
                 "; needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT"
             )
         })
+    }
+
+    fn probe_vrf(&mut self) -> Result<()> {
+        let (socket, memory) = self.route_parts(Ns::Host)?;
+        observe::probe_vrf(socket, memory)
     }
 
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
@@ -371,8 +389,20 @@ impl Backend for Linux<'_> {
         Ok(())
     }
 
+    fn lock_sandbox(&mut self) -> Result<()> {
+        let sandbox = self.sandbox.as_ref().ok_or_else(|| err!(NETNS, "no sandbox is open"))?;
+        netns::lock(sandbox, FlockOperation::LockExclusive)?;
+        self.locked_sandbox = true;
+        Ok(())
+    }
+
     fn unlock(&mut self) {
         self.lock = None;
+        if let (true, Some(sandbox)) = (self.locked_sandbox, &self.sandbox) {
+            // A lock that is held by a descriptor goes with it at the latest.
+            let _ = netns::lock(sandbox, FlockOperation::Unlock);
+        }
+        self.locked_sandbox = false;
     }
 
     fn find(&mut self, plugin: &str, path: &str) -> Result<Found> {

@@ -4,12 +4,13 @@ use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::put;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FsWord, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::fs::{CWD, FlockOperation, FsWord, Mode, OFlags, flock, fstat, fstatfs, openat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::errno::Reason;
+use crate::errno::{self, Reason};
 use crate::files::with_path;
+use crate::socket::retry;
 
 /// File systems that a namespace file can be on (linux/magic.h).
 const NSFS_MAGIC: FsWord = 0x6e73_6673;
@@ -50,6 +51,15 @@ pub(crate) fn identity(fd: impl AsFd, out: &mut heapless::String<64>) {
     if let Ok(stat) = fstat(fd) {
         put!(out, stat.st_dev, ":", stat.st_ino);
     }
+}
+
+/// Takes the exclusive lock on a namespace, which is the same by whatever path it
+/// is opened, or gives it back.
+///
+/// # Errors
+/// Code 5.
+pub(crate) fn lock(sandbox: &OwnedFd, operation: FlockOperation) -> Result<()> {
+    retry(|| flock(sandbox, operation)).map_err(|errno| errno::file(&"failed to lock", "the network namespace", errno))
 }
 
 /// Moves this process into a namespace.

@@ -2,11 +2,12 @@
 
 use core::net::IpAddr;
 
+use picocni_core::err;
 use picocni_core::error::{Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::{Cidr, Family};
-use picocni_core::observe::{Address, IpvlanMode, Link, LinkKind, MacvlanMode, Route};
+use picocni_core::observe::{Address, IpvlanMode, Link, LinkKind, MacvlanMode, Route, Rule};
 use picocni_core::text::Put;
 
 use crate::errno;
@@ -14,11 +15,14 @@ use crate::host::{Memory, over_send};
 use crate::socket::{Refusal, Socket};
 use crate::wire;
 use crate::wire::addr::{AF_INET, AF_INET6, AF_UNSPEC, Addr, DumpAddrs, IFA_F_DADFAILED, IFA_F_TENTATIVE};
-use crate::wire::link::{DumpLinks, GetLink, IFF_ALLMULTI, IFF_LOOPBACK, IFF_LOWER_UP, IFF_PROMISC, IFF_UP};
+use crate::wire::link::{DumpLinks, GetLink, IFF_ALLMULTI, IFF_LOOPBACK, IFF_LOWER_UP, IFF_PROMISC, IFF_UP, NewLink};
 use crate::wire::nlmsg::Batch;
-use crate::wire::route::{DumpRoutes, GetRoute, RT_TABLE_MAIN, RTN_UNICAST};
+use crate::wire::route::{DumpRoutes, GetRoute, RT_TABLE_MAIN, RTN_UNICAST, RTNH_F_ONLINK};
+use crate::wire::rule::{DumpRules, FR_ACT_TO_TBL};
 
 const ENOENT: i32 = 2;
+const EEXIST: i32 = 17;
+const EINVAL: i32 = 22;
 const ENODEV: i32 = 19;
 const ENETUNREACH: i32 = 101;
 const EHOSTUNREACH: i32 = 113;
@@ -94,6 +98,7 @@ fn read_kind(link: &wire::link::Link) -> LinkKind {
         ("ipvlan", Some(2)) => LinkKind::Ipvlan(IpvlanMode::L3s),
         ("vlan", Some(id)) => LinkKind::Vlan(u16::try_from(id).unwrap_or(u16::MAX)),
         ("tun", _) => LinkKind::Tun,
+        ("vrf", Some(table)) => LinkKind::Vrf(table),
         _ if link.flags & IFF_LOOPBACK != 0 => LinkKind::Loopback,
         _ => LinkKind::Other,
     }
@@ -172,7 +177,8 @@ fn read_address(address: &Addr) -> Option<Address> {
     })
 }
 
-/// The unicast routes out of a link.
+/// The unicast routes out of a link. One of IPv4 with several next hops is no
+/// route of one link.
 pub(crate) fn routes(
     socket: &mut Socket,
     memory: &mut Memory,
@@ -202,7 +208,8 @@ pub(crate) fn routes(
                 if route.oif == Some(index.0) {
                     keep(read_route(&route, route.gateway));
                 }
-                if route.multipath {
+                // Of IPv6 each next hop is a route that can be removed alone.
+                if route.multipath && route.family == AF_INET6 {
                     for hop in wire::route::NextHops::of(message).filter(|hop| hop.oif == index.0) {
                         keep(read_route(&route, hop.gateway));
                     }
@@ -228,7 +235,69 @@ fn read_route(route: &wire::route::Route, gw: Option<IpAddr>) -> Option<Route> {
         table: Some(route.table),
         scope: Some(route.scope),
         src: route.prefsrc,
+        protocol: Some(route.protocol),
+        onlink: route.flags & RTNH_F_ONLINK != 0,
     })
+}
+
+/// The table of every route.
+pub(crate) fn route_tables(socket: &mut Socket, memory: &mut Memory, each: &mut dyn FnMut(u32)) -> Result<()> {
+    let Memory { send, receive } = memory;
+    let outcome = socket.dump(
+        &mut |seq, buffer| {
+            let mut batch = Batch::new(buffer);
+            DumpRoutes::default().emit(&mut batch, seq);
+            batch.finish().map_or(0, <[u8]>::len)
+        },
+        send,
+        receive,
+        &mut |message| {
+            if let Some(route) = message.and_then(wire::route::Route::parse) {
+                each(route.table);
+            }
+        },
+    );
+    outcome.map_err(|refusal| refused("list", &"routes", &refusal))
+}
+
+/// Every rule of IPv4 and IPv6; the dump has those of multicast too.
+pub(crate) fn rules(socket: &mut Socket, memory: &mut Memory, each: &mut dyn FnMut(&Rule)) -> Result<()> {
+    let Memory { send, receive } = memory;
+    let outcome = socket.dump(
+        &mut |seq, buffer| {
+            let mut batch = Batch::new(buffer);
+            DumpRules { family: AF_UNSPEC }.emit(&mut batch, seq);
+            batch.finish().map_or(0, <[u8]>::len)
+        },
+        send,
+        receive,
+        &mut |message| {
+            let rule = message.and_then(wire::rule::Rule::parse);
+            if let Some(rule) = rule.filter(|rule| matches!(rule.family, AF_INET | AF_INET6)) {
+                let plain = !rule.narrowed && rule.flags == 0 && rule.action == FR_ACT_TO_TBL;
+                let src = rule.src.filter(|_| plain).and_then(|(src, prefix)| Cidr::new(src, prefix));
+                each(&Rule { src, table: rule.table, priority: rule.priority });
+            }
+        },
+    );
+    outcome.map_err(|refusal| refused("list", &"rules", &refusal))
+}
+
+/// Whether the kernel knows VRFs: it refuses to make one without a table, and
+/// before that a kind that it does not know.
+pub(crate) fn probe_vrf(socket: &mut Socket, memory: &mut Memory) -> Result<()> {
+    let seq = socket.take_seq(1);
+    let mut batch = Batch::new(&mut memory.send);
+    NewLink::new("vrf-probe", wire::link::LinkKind::Vrf { table: 0 }).emit(&mut batch, seq);
+    let bytes = batch.finish().map_err(|_| over_send())?;
+    let mut told = 0;
+    let answered = socket.acknowledge(bytes, seq, 1, &mut memory.receive, &mut |_, outcome| {
+        told = outcome.err().map_or(0, |refusal| refusal.errno);
+    });
+    if answered.is_ok() && matches!(told, EINVAL | EEXIST) {
+        return Ok(());
+    }
+    Err(err!(NOT_AVAILABLE, "kernel has no VRF", errno::Reason(told), "; needs CONFIG_NET_VRF (module vrf)"))
 }
 
 /// The link of the first default route in the main table.

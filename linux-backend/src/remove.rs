@@ -137,6 +137,8 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         | Removal::ResetLink { .. }
         | Removal::DeleteAddress { .. }
         | Removal::DeleteRoute { .. }
+        | Removal::RestoreRoute { .. }
+        | Removal::DeleteRule { .. }
         | Removal::DeleteNeighbour { .. }
         | Removal::Unpublish { .. }
         | Removal::UnpublishSource { .. }

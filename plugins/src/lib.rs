@@ -8,6 +8,8 @@
 //! | a link with one end in the sandbox, from creation to DEL | [`link`] |
 //! | the MAC that somebody asks for | [`mac`] |
 //! | files that say what an attachment holds | [`record`] |
+//! | more changes than a plan holds | [`steps`] |
+//! | which routing table is free | [`tables`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
 //! | what the plugins before us left in the packet filter | [`predecessor`] |
 //! | the protocol on stdin and stdout, for programs | [`program`] |
@@ -36,11 +38,15 @@ pub mod program;
 mod proof;
 pub mod ptp;
 pub mod record;
+pub mod sbr;
 pub mod static_ipam;
+pub mod steps;
+pub mod tables;
 pub mod tap;
 pub mod tuning;
 pub mod veth;
 pub mod vlan;
+pub mod vrf;
 
 use picocni_core::plugin::Plugin;
 
@@ -57,10 +63,12 @@ pub const REGISTRY: &[&dyn Plugin] = &[
     &one_process::OneProcess,
     &portmap::Portmap,
     &ptp::Ptp,
+    &sbr::Sbr,
     &static_ipam::Static,
     &tap::Tap,
     &tuning::Tuning,
     &vlan::Vlan,
+    &vrf::Vrf,
 ];
 
 /// The plugin called `name`.

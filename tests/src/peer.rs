@@ -10,7 +10,7 @@ use std::{env, fs};
 use crate::{packages, paths};
 
 /// The plugin names that both picocni's binary and the Go plugins answer to today.
-pub const PLUGINS: [&str; 13] = [
+pub const PLUGINS: [&str; 15] = [
     "bridge",
     "dummy",
     "host-device",
@@ -20,10 +20,12 @@ pub const PLUGINS: [&str; 13] = [
     "macvlan",
     "portmap",
     "ptp",
+    "sbr",
     "static",
     "tap",
     "tuning",
     "vlan",
+    "vrf",
 ];
 
 /// Plugins of picocni that the package of the Go plugins does not have.

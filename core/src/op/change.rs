@@ -85,7 +85,7 @@ pub enum Change<'a> {
         from: Ns,
         /// Name in the sandbox. No link of `from` may have it either.
         name: IfName,
-        /// Dummy, macvlan, ipvlan or VLAN.
+        /// Dummy, macvlan, ipvlan, VLAN or VRF.
         kind: LinkKind,
         /// The link below it, in `from`.
         parent: Option<IfIndex>,
@@ -196,6 +196,25 @@ pub enum Change<'a> {
         index: IfIndex,
         /// The route.
         route: Route,
+    },
+    /// A route is taken away; inverse: it comes back.
+    TakeRoute {
+        /// Namespace of the link.
+        ns: Ns,
+        /// Outgoing link.
+        index: IfIndex,
+        /// The route as it was observed.
+        route: Route,
+    },
+    /// A rule `from SRC lookup TABLE`, before those that are there; inverse:
+    /// remove it.
+    AddRule {
+        /// Namespace of the rule.
+        ns: Ns,
+        /// The one source address.
+        src: IpAddr,
+        /// Table that is looked up.
+        table: u32,
     },
     /// A sysctl; inverse: the old value.
     WriteSysctl {
@@ -340,6 +359,8 @@ impl Change<'_> {
             Change::SetLink { .. } => "set link",
             Change::AddAddress { .. } => "add address",
             Change::AddRoute { .. } => "add route",
+            Change::TakeRoute { .. } => "take route",
+            Change::AddRule { .. } => "add rule",
             Change::WriteSysctl { .. } => "write sysctl",
             Change::AwaitForwarding { .. } => "await forwarding",
             Change::AwaitAddresses { .. } => "await addresses",
@@ -396,7 +417,8 @@ impl Put for Change<'_> {
             Change::TakeAddress { name, cidr, .. } => put!(out, *cidr, " of ", *name),
             Change::SetLink { link, set, .. } => put!(out, *link, *set),
             Change::AddAddress { cidr, .. } => put!(out, *cidr),
-            Change::AddRoute { route, .. } => {
+            Change::AddRule { src, table, .. } => put!(out, "from ", *src, " lookup ", *table),
+            Change::AddRoute { route, .. } | Change::TakeRoute { route, .. } => {
                 put!(out, route.dst);
                 if let Some(gw) = route.gw {
                     put!(out, " via ", gw);

@@ -57,6 +57,27 @@ pub enum Removal<'a> {
         /// The route.
         route: Route,
     },
+    /// A route comes back. Success also if it is there, or if what it leads by is
+    /// gone: link, source address or the network of its next hop.
+    RestoreRoute {
+        /// Namespace of the link.
+        ns: Ns,
+        /// Outgoing link.
+        index: IfIndex,
+        /// The route as it was.
+        route: Route,
+    },
+    /// Remove a rule `from SRC lookup TABLE`.
+    DeleteRule {
+        /// Namespace of the rule.
+        ns: Ns,
+        /// The one source address.
+        src: IpAddr,
+        /// Table that is looked up.
+        table: u32,
+        /// Only the one of this priority; `None`: the first.
+        priority: Option<u32>,
+    },
     /// Forget what the host learnt about an address.
     DeleteNeighbour {
         /// The host's link.
@@ -169,6 +190,8 @@ impl Removal<'_> {
             Removal::ResetSysctl { .. } => "reset sysctl",
             Removal::DeleteAddress { .. } => "delete address",
             Removal::DeleteRoute { .. } => "delete route",
+            Removal::RestoreRoute { .. } => "restore route",
+            Removal::DeleteRule { .. } => "delete rule",
             Removal::DeleteNeighbour { .. } => "delete neighbour",
             Removal::ReturnLink { .. } => "return link",
             Removal::RestoreAddress { .. } => "restore address",
@@ -195,7 +218,8 @@ impl Put for Removal<'_> {
             Removal::ResetLink { link, set, .. } => put!(out, *link, *set),
             Removal::ResetSysctl { key, value, .. } => put!(out, *key, " = ", *value),
             Removal::DeleteAddress { cidr, .. } => put!(out, *cidr),
-            Removal::DeleteRoute { route, .. } => put!(out, route.dst),
+            Removal::DeleteRoute { route, .. } | Removal::RestoreRoute { route, .. } => put!(out, route.dst),
+            Removal::DeleteRule { src, table, .. } => put!(out, "from ", *src, " lookup ", *table),
             Removal::DeleteNeighbour { ip, .. } | Removal::ReleaseLease { ip, .. } | Removal::Unmasquerade { ip } => {
                 put!(out, *ip)
             }

@@ -159,14 +159,13 @@ pub fn routes(array: &str, out: &mut heapless::Vec<Route, { limits::ROUTES }>) -
     for element in Elements::new(array) {
         let wire: WireRoute<'_> = flat(element)?;
         let route = Route {
-            dst: cidr(wire.dst, "dst")?,
             gw: ip(wire.gw, "gw")?,
             mtu: number(wire.mtu),
             advmss: number(wire.advmss),
             priority: number(wire.priority),
             table: wire.table.map(number),
             scope: wire.scope.and_then(|scope| u8::try_from(scope).ok()),
-            src: None,
+            ..Route::to(cidr(wire.dst, "dst")?)
         };
         out.push(route).map_err(|_| Error::limit("ROUTES", limits::ROUTES))?;
     }

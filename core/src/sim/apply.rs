@@ -4,7 +4,8 @@ use super::network::{HOST, NsId, old_values};
 use super::store::Kind;
 use super::sysctl::{Layer, VALUE};
 use super::{
-    Batch, EACCES, EEXIST, EINVAL, ENODEV, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied, refused, taken,
+    Batch, EACCES, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied,
+    refused, taken,
 };
 use crate::backend::Applied;
 use crate::err;
@@ -30,7 +31,7 @@ struct Old {
     value: heapless::String<VALUE>,
 }
 
-type Inverse<'o> = Result<Option<Removal<'o>>>;
+pub(super) type Inverse<'o> = Result<Option<Removal<'o>>>;
 
 /// The path of a file in a directory.
 pub(super) fn path_in(dir: &str, name: &dyn crate::text::Put) -> Result<heapless::String<{ limits::PATH }>> {
@@ -163,6 +164,7 @@ impl SimBackend {
             Change::AwaitForwarding { host } => self.await_forwarding(host).map(|()| None),
             Change::AwaitAddresses { ns, index } => self.await_addresses(ns, index).map(|()| None),
             Change::Announce { index, mac } => self.announce(index, mac).map(|()| None),
+            Change::TakeRoute { .. } | Change::AddRule { .. } => self.apply_routing(change),
             _ => self.apply_stored(change),
         }
     }
@@ -287,6 +289,9 @@ impl SimBackend {
         mtu: u32,
     ) -> Inverse<'static> {
         let (asked, sandbox) = (self.space(from)?, self.space(Ns::Sandbox)?);
+        if matches!(kind, LinkKind::Vrf(_)) && !self.net.vrf {
+            return Err(refused(EOPNOTSUPP, "unknown device type"));
+        }
         if self.net.named(asked, &name).is_some() {
             return Err(refused(EEXIST, "link").with(&" ").with(&name));
         }
@@ -348,7 +353,7 @@ impl SimBackend {
     ) -> Inverse<'o> {
         let space = self.space(ns)?;
         let found = self.net.find(space, link).ok_or_else(|| refused(ENODEV, "no such link"))?;
-        let (index, name) = (found.index, found.name);
+        let (index, name, was) = (found.index, found.name, found.master);
         alias.clone_from(&found.alias);
         let old = old_values(found, &set).map(|old| LinkChange {
             alias: old.alias.map(|_| ""),
@@ -358,12 +363,13 @@ impl SimBackend {
             promisc: old.promisc,
             allmulti: old.allmulti,
             txqlen: old.txqlen,
-            master: None,
+            master: old.master,
             hairpin: old.hairpin,
             isolated: old.isolated,
             arp_notify: None,
         });
         self.net.set_link(space, index, &set)?;
+        self.cross_domains(space, index, was);
         if let Some(on) = set.arp_notify {
             let mut key = heapless::String::<{ limits::SYSCTL_KEY }>::new();
             put!(&mut key, "net/ipv4/conf/", name, "/arp_notify");

@@ -1,6 +1,6 @@
 //! Chains and rules that others left in the packet filter.
 
-use super::{CHAINS, RULES, keep, refused};
+use super::{CHAIN_RULES, CHAINS, keep, refused};
 use crate::error::Result;
 use crate::packet_filter::{Action, Chain, Rule, RuleView, Table, TableFamily, Which};
 use crate::text::fits;
@@ -31,7 +31,7 @@ pub(crate) struct SimRule {
 #[derive(Debug)]
 pub(crate) struct Chains {
     pub(crate) chains: heapless::Vec<SimChain, CHAINS>,
-    pub(crate) rules: heapless::Vec<SimRule, RULES>,
+    pub(crate) rules: heapless::Vec<SimRule, CHAIN_RULES>,
 }
 
 fn name(text: &str) -> Name {
@@ -100,7 +100,7 @@ impl Chains {
             comment: fits(&[&comment]).unwrap_or_default(),
             jumps_to: name(jumps_to),
         };
-        keep(&mut self.rules, made, "RULES")
+        keep(&mut self.rules, made, "CHAIN_RULES")
     }
 
     pub(crate) fn drop_rules(&mut self, chain: &Chain<'_>, which: Which<'_>) {

@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, PublishedPort, Route};
+use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, OnFailure, Removal};
 use crate::packet_filter::{Chain, RuleView};
 
@@ -23,7 +23,8 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list`, `read_file`, `find_chains` and `rules`.
+    /// Also count `link`, `sysctl`, `rules`, `find`, `exec`, `lock`, `lock_sandbox`, `list`, `read_file`, `find_chains`
+    /// and `chain_rules`.
     pub observations: bool,
 }
 
@@ -200,6 +201,11 @@ impl Backend for FaultBackend<'_> {
         self.inner.lock(path)
     }
 
+    fn lock_sandbox(&mut self) -> Result<()> {
+        self.observe("lock sandbox")?;
+        self.inner.lock_sandbox()
+    }
+
     fn find(&mut self, plugin: &str, path: &str) -> Result<Found> {
         self.observe("find plugin")?;
         self.inner.find(plugin, path)
@@ -248,6 +254,19 @@ impl Backend for FaultBackend<'_> {
         self.inner.routes(ns, index, each)
     }
 
+    fn route_tables(&mut self, ns: Ns, each: &mut dyn FnMut(u32)) -> Result<()> {
+        self.inner.route_tables(ns, each)
+    }
+
+    fn rules(&mut self, ns: Ns, each: &mut dyn FnMut(&Rule)) -> Result<()> {
+        self.observe("list rules")?;
+        self.inner.rules(ns, each)
+    }
+
+    fn probe_vrf(&mut self) -> Result<()> {
+        self.inner.probe_vrf()
+    }
+
     fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
         self.inner.default_route_link(ns)
     }
@@ -285,9 +304,9 @@ impl Backend for FaultBackend<'_> {
         self.inner.find_chains(chains)
     }
 
-    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+    fn chain_rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
         self.observe("read rules")?;
-        self.inner.rules(chain, each)
+        self.inner.chain_rules(chain, each)
     }
 
     fn probe_filter(&mut self) -> Result<()> {

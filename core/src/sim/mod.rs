@@ -3,7 +3,7 @@
 //! ([`rollback()`]).
 //!
 //! **What it models.** Namespaces, each with its `lo`; links, veth pairs and
-//! bridges; addresses, routes, sysctls and neighbours; files and port claims;
+//! bridges, VRFs; addresses, routes, rules, sysctls and neighbours; files and port claims;
 //! published ports, source translation and masquerade, and the chains that
 //! others left; foreign plugins by script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
 //!
@@ -41,6 +41,7 @@ mod network;
 mod observed;
 mod removed;
 pub mod rollback;
+mod routing;
 mod setup;
 mod snapshot;
 mod store;
@@ -69,6 +70,8 @@ pub const LINKS: usize = 192;
 pub const ADDRESSES: usize = 256;
 /// Routes of all links.
 pub const ROUTES: usize = 256;
+/// Routing rules of all namespaces, without the kernel's own.
+pub const RULES: usize = 64;
 /// Neighbour entries of the host.
 pub const NEIGHBOURS: usize = 64;
 /// Sysctls that have another value than a fresh kernel's.
@@ -84,7 +87,7 @@ pub const TRANSLATED: usize = 96;
 /// Chains that others left in the packet filter.
 pub const CHAINS: usize = 48;
 /// Their rules.
-pub const RULES: usize = 96;
+pub const CHAIN_RULES: usize = 96;
 /// Bytes of a sandbox path or of a scripted program's path.
 pub const SIM_PATH: usize = 128;
 /// Scripted programs, scripted look-ups, recorded calls, announcements and duplicates, each.
@@ -128,9 +131,11 @@ impl Batch {
             Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } | Change::TakeAddress { .. } => {
                 Batch::Rtnetlink(Ns::Host)
             }
-            Change::SetLink { ns, .. } | Change::AddAddress { ns, .. } | Change::AddRoute { ns, .. } => {
-                Batch::Rtnetlink(*ns)
-            }
+            Change::SetLink { ns, .. }
+            | Change::AddAddress { ns, .. }
+            | Change::AddRoute { ns, .. }
+            | Change::TakeRoute { ns, .. }
+            | Change::AddRule { ns, .. } => Batch::Rtnetlink(*ns),
             Change::Publish { .. } | Change::PublishSource { .. } | Change::Masquerade { .. } => Batch::Nfnetlink,
             _ => Batch::Single,
         }

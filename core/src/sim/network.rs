@@ -4,12 +4,12 @@ use core::net::IpAddr;
 
 use super::{
     ADDRESSES, EEXIST, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, EOPNOTSUPP, LINKS, NEIGHBOURS, ROUTES,
-    SANDBOXES, SIM_PATH, keep, refused,
+    RULES, SANDBOXES, SIM_PATH, keep, refused,
 };
 use crate::error::Result;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
-use crate::observe::{Address, Link, LinkKind, Route};
+use crate::observe::{Address, Link, LinkKind, Route, Rule};
 use crate::op::{LinkChange, LinkId};
 
 /// Number of a namespace; never given twice, as its inode on Linux for as long as it lives.
@@ -52,6 +52,12 @@ pub(crate) struct SimRoute {
 }
 
 #[derive(Debug)]
+pub(crate) struct SimRule {
+    pub(crate) ns: NsId,
+    pub(crate) rule: Rule,
+}
+
+#[derive(Debug)]
 pub(crate) struct Neighbour {
     pub(crate) index: IfIndex,
     pub(crate) ip: IpAddr,
@@ -64,11 +70,16 @@ pub(crate) struct Network {
     pub(crate) links: heapless::Vec<SimLink, LINKS>,
     pub(crate) addresses: heapless::Vec<SimAddress, ADDRESSES>,
     pub(crate) routes: heapless::Vec<SimRoute, ROUTES>,
+    pub(crate) rules: heapless::Vec<SimRule, RULES>,
     pub(crate) neighbours: heapless::Vec<Neighbour, NEIGHBOURS>,
     next_index: u32,
     next_space: NsId,
     /// The kernel has IPv6.
     pub(crate) ipv6: bool,
+    /// The kernel has routing rules.
+    pub(crate) policy: bool,
+    /// The kernel has VRFs.
+    pub(crate) vrf: bool,
 }
 
 impl Network {
@@ -78,10 +89,13 @@ impl Network {
             links: heapless::Vec::new(),
             addresses: heapless::Vec::new(),
             routes: heapless::Vec::new(),
+            rules: heapless::Vec::new(),
             neighbours: heapless::Vec::new(),
             next_index: 2,
             next_space: 1,
             ipv6: true,
+            policy: true,
+            vrf: true,
         }
     }
 
@@ -90,10 +104,13 @@ impl Network {
         self.links.clear();
         self.addresses.clear();
         self.routes.clear();
+        self.rules.clear();
         self.neighbours.clear();
         self.next_index = 2;
         self.next_space = 1;
         self.ipv6 = true;
+        self.policy = true;
+        self.vrf = true;
         let _ = self.add_lo(HOST);
     }
 
@@ -232,6 +249,7 @@ impl Network {
             self.delete_link(ns, index, gone);
         }
         self.spaces.retain(|space| space.id != ns);
+        self.rules.retain(|known| known.ns != ns);
     }
 
     pub(crate) fn has_address(&self, ns: NsId, index: IfIndex, cidr: Cidr) -> bool {
@@ -319,7 +337,8 @@ impl Network {
         link.promisc = set.promisc.unwrap_or(link.promisc);
         link.allmulti = set.allmulti.unwrap_or(link.allmulti);
         link.txqlen = set.txqlen.unwrap_or(link.txqlen);
-        link.master = set.master.or(link.master);
+        let master = set.master.map_or(link.master, |master| Some(master).filter(|master| master.0 != 0));
+        link.master = master;
         link.hairpin = set.hairpin.unwrap_or(link.hairpin);
         link.isolated = set.isolated.unwrap_or(link.isolated);
         let was = link.up;
@@ -352,6 +371,8 @@ impl Network {
 
 /// The values that `set` would overwrite; `None` when it changes nothing.
 pub(crate) fn old_values<'l>(link: &'l Link, set: &LinkChange<'_>) -> Option<LinkChange<'l>> {
+    // No master is index 0.
+    let of = |master: Option<IfIndex>| master.unwrap_or(IfIndex(0));
     let old = LinkChange {
         up: set.up.filter(|new| *new != link.up).map(|_| link.up),
         mtu: set.mtu.filter(|new| *new != link.mtu).map(|_| link.mtu),
@@ -360,8 +381,7 @@ pub(crate) fn old_values<'l>(link: &'l Link, set: &LinkChange<'_>) -> Option<Lin
         allmulti: set.allmulti.filter(|new| *new != link.allmulti).map(|_| link.allmulti),
         txqlen: set.txqlen.filter(|new| *new != link.txqlen).map(|_| link.txqlen),
         alias: set.alias.filter(|new| *new != link.alias).map(|_| link.alias.as_str()),
-        // Only for links that the plan made.
-        master: None,
+        master: set.master.filter(|new| *new != of(link.master)).map(|_| of(link.master)),
         hairpin: set.hairpin.filter(|new| *new != link.hairpin).map(|_| link.hairpin),
         isolated: set.isolated.filter(|new| *new != link.isolated).map(|_| link.isolated),
         arp_notify: None,

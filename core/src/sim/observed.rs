@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::network::{HOST, SimLink};
 use super::store::Kind;
-use super::{SimBackend, apply::path_in};
+use super::{EOPNOTSUPP, SimBackend, apply::path_in, refused};
 use crate::backend::{Applied, Backend, Exit, Found, Removed, Sandbox};
 use crate::env::Environment;
 use crate::err;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::{Cidr, Family, parse_ip};
-use crate::observe::{Address, Link, Ns, PublishedPort, Route};
+use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, Removal};
 use crate::packet_filter::{Chain, RuleView};
 use crate::put;
@@ -99,6 +99,35 @@ impl Backend for SimBackend {
         Ok(())
     }
 
+    fn route_tables(&mut self, ns: Ns, each: &mut dyn FnMut(u32)) -> Result<()> {
+        let space = self.space(ns)?;
+        for known in self.net.routes.iter().filter(|known| known.ns == space) {
+            // 254 is the main table.
+            each(known.route.table.unwrap_or(254));
+        }
+        Ok(())
+    }
+
+    fn rules(&mut self, ns: Ns, each: &mut dyn FnMut(&Rule)) -> Result<()> {
+        let space = self.space(ns)?;
+        if !self.net.policy {
+            return Err(refused(EOPNOTSUPP, "no rules"));
+        }
+        for known in self.net.rules.iter().filter(|known| known.ns == space) {
+            each(&known.rule);
+        }
+        Ok(())
+    }
+
+    fn probe_vrf(&mut self) -> Result<()> {
+        if self.net.vrf { Ok(()) } else { Err(err!(NOT_AVAILABLE, "kernel has no VRF")) }
+    }
+
+    fn lock_sandbox(&mut self) -> Result<()> {
+        self.space(Ns::Sandbox)?;
+        self.lock("the sandbox")
+    }
+
     fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
         let space = self.space(ns)?;
         let mut defaults = self.net.routes.iter().filter(|known| {
@@ -182,7 +211,7 @@ impl Backend for SimBackend {
         Ok(found.fold(0, |found, (_, at)| found | 1 << at))
     }
 
-    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+    fn chain_rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
         self.chains.rules(chain, each);
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::sim::{EOPNOTSUPP, refused};
 use crate::text::fits;
 
 impl SimBackend {
+    #[allow(clippy::too_many_lines, reason = "a table: one line or two for each operation")]
     pub(super) fn remove_one(&mut self, removal: &Removal<'_>) -> Result<()> {
         match *removal {
             Removal::DeleteLink { ns, name } => self.delete_link(ns, &name),
@@ -28,6 +29,16 @@ impl SimBackend {
             Removal::DeleteRoute { ns, index, route } => {
                 if let Ok(space) = self.space(ns) {
                     self.net.delete_route(space, index, &route);
+                }
+                Ok(())
+            }
+            Removal::RestoreRoute { ns, index, route } => match self.space(ns) {
+                Ok(space) => self.net.restore_route(space, index, route),
+                Err(_) => Ok(()),
+            },
+            Removal::DeleteRule { ns, src, table, priority } => {
+                if let Ok(space) = self.space(ns) {
+                    self.net.delete_rule(space, src, table, priority);
                 }
                 Ok(())
             }
@@ -111,11 +122,15 @@ impl SimBackend {
 
     fn reset_link(&mut self, ns: Ns, link: LinkId, set: &LinkChange<'_>) -> Result<()> {
         let Ok(space) = self.space(ns) else { return Ok(()) };
-        let Some(index) = self.net.find(space, link).map(|link| link.index) else { return Ok(()) };
+        let Some((index, was)) = self.net.find(space, link).map(|link| (link.index, link.master)) else {
+            return Ok(());
+        };
         // A port that left its bridge has no port attributes to reset.
         let port = self.net.indexed(HOST, index).is_some_and(|link| link.master.is_some());
         let set = LinkChange { hairpin: set.hairpin.filter(|_| port), isolated: set.isolated.filter(|_| port), ..*set };
-        self.net.set_link(space, index, &set)
+        self.net.set_link(space, index, &set)?;
+        self.cross_domains(space, index, was);
+        Ok(())
     }
 
     fn reset_sysctl(&mut self, ns: Ns, key: &str, value: &str) -> Result<()> {

@@ -149,6 +149,16 @@ impl SimBackend {
         self.net.ipv6 = present;
     }
 
+    /// Whether the kernel has routing rules.
+    pub fn set_policy_routing(&mut self, present: bool) {
+        self.net.policy = present;
+    }
+
+    /// Whether the kernel has VRFs.
+    pub fn set_vrf(&mut self, present: bool) {
+        self.net.vrf = present;
+    }
+
     /// Whether /proc/sys refuses writes (`EROFS`).
     pub fn set_read_only_sysctls(&mut self, read_only: bool) {
         self.sysctls.read_only = read_only;

@@ -199,6 +199,15 @@ impl Put for Options<'_> {
         if let Some(scope) = route.scope {
             put!(out, " scope ", scope);
         }
+        if let Some(src) = route.src {
+            put!(out, " src ", src);
+        }
+        if let Some(protocol) = route.protocol {
+            put!(out, " proto ", protocol);
+        }
+        if route.onlink {
+            put!(out, " onlink");
+        }
     }
 }
 
@@ -231,6 +240,11 @@ impl SimBackend {
                     &Options(&known.route),
                 ],
             );
+        }
+        for known in &self.net.rules {
+            let Some(src) = known.rule.src else { continue };
+            let table = known.rule.table;
+            out.line(false, &[&"rule ", &self.net.space_name(known.ns), &" from ", &src, &" lookup ", &table]);
         }
         for known in &self.net.neighbours {
             out.line(false, &[&"neighbour ", &Named(self, HOST, known.index), &" ", &known.ip, &" ", &known.mac]);

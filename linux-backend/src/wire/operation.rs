@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use picocni_core::error::Error;
 use picocni_core::name::{IfIndex, Mac};
-use picocni_core::net::Cidr;
+use picocni_core::net::{Cidr, Family};
 use picocni_core::observe::{self, IpvlanMode, MacvlanMode, Ns, Route};
 use picocni_core::op::{Change, LinkChange, LinkId, Removal, Undo};
 
@@ -16,12 +16,17 @@ use super::link::{
 };
 use super::neigh::NeighKey;
 use super::nlmsg::{Batch, Mode};
-use super::route::{DelRoute, NewRoute, RT_TABLE_MAIN};
+use super::route::{DelRoute, NewRoute, RT_TABLE_MAIN, RTNH_F_ONLINK, RTPROT_BOOT};
+use super::rule::SourceRule;
 
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
+const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
+const EINVAL: i32 = 22;
 const EADDRNOTAVAIL: i32 = 99;
+const ENETUNREACH: i32 = 101;
+const EHOSTUNREACH: i32 = 113;
 
 /// The namespace whose socket carries a change; `None` if it is not a single
 /// rtnetlink message that can be sent without looking first.
@@ -32,7 +37,9 @@ pub(crate) fn socket_of(change: &Change<'_>) -> Option<Ns> {
         Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } | Change::TakeAddress { .. } => Some(Ns::Host),
         Change::SetLink { ns, undo: Undo::WithLink, .. }
         | Change::AddAddress { ns, .. }
-        | Change::AddRoute { ns, .. } => Some(*ns),
+        | Change::AddRoute { ns, .. }
+        | Change::TakeRoute { ns, .. }
+        | Change::AddRule { ns, .. } => Some(*ns),
         Change::Announce { .. } => Some(Ns::Sandbox),
         _ => None,
     }
@@ -44,7 +51,9 @@ pub(crate) fn socket_of_removal(removal: &Removal<'_>) -> Option<Ns> {
         Removal::DeleteLink { ns, .. }
         | Removal::ResetLink { ns, .. }
         | Removal::DeleteAddress { ns, .. }
-        | Removal::DeleteRoute { ns, .. } => Some(*ns),
+        | Removal::DeleteRoute { ns, .. }
+        | Removal::RestoreRoute { ns, .. }
+        | Removal::DeleteRule { ns, .. } => Some(*ns),
         Removal::DeleteNeighbour { .. } => Some(Ns::Host),
         _ => None,
     }
@@ -86,6 +95,12 @@ pub(crate) fn emit(change: &Change<'_>, sandbox: Option<u32>, batch: &mut Batch<
             add_address(index, cidr, dad, prefix_route, batch, seq);
         }
         Change::AddRoute { index, route, .. } => add_route(index, &route, batch, seq),
+        Change::TakeRoute { index, route, .. } => {
+            let exact =
+                DelRoute { prefsrc: route.src, protocol: route.protocol.unwrap_or(0), ..del_route(index, &route) };
+            exact.emit(batch, seq);
+        }
+        Change::AddRule { src, table, .. } => source_rule(src, table, None).emit_new(batch, Mode::Exclusive, seq),
         // The kernel announces a link's addresses when it is given a MAC (with
         // arp_notify and ndisc_notify set), also the one that it has.
         Change::Announce { index, mac } => announce(index, mac, batch, seq),
@@ -113,6 +128,7 @@ fn new_kind(kind: observe::LinkKind, broadcast_queue: u32) -> LinkKind<'static> 
             },
         },
         observe::LinkKind::Vlan(id) => LinkKind::Vlan { id },
+        observe::LinkKind::Vrf(table) => LinkKind::Vrf { table },
         _ => LinkKind::Dummy,
     }
 }
@@ -178,6 +194,8 @@ fn add_route(index: IfIndex, route: &Route, batch: &mut Batch<'_>, seq: u32) {
     request.mtu = positive(route.mtu);
     request.advmss = positive(route.advmss);
     request.prefsrc = route.src;
+    request.protocol = route.protocol.unwrap_or(RTPROT_BOOT);
+    request.flags = if route.onlink { RTNH_F_ONLINK } else { 0 };
     // Not exclusive: one destination through several gateways is ECMP.
     request.emit(batch, if dst.is_v6() { Mode::Append } else { Mode::Create }, seq);
 }
@@ -190,30 +208,42 @@ pub(crate) fn emit_removal(removal: &Removal<'_>, batch: &mut Batch<'_>, seq: u3
         Removal::DeleteAddress { index, cidr, .. } => {
             DelAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix() }.emit(batch, seq);
         }
-        Removal::DeleteRoute { index, route, .. } => {
-            let dst = route.dst.network();
-            let mut request = DelRoute::new(dst.addr(), dst.prefix());
-            request.table = table(&route);
-            request.gateway = route.gw;
-            request.oif = Some(index.0);
-            request.priority = positive(route.priority);
-            request.emit(batch, seq);
-        }
+        Removal::DeleteRoute { index, route, .. } => del_route(index, &route).emit(batch, seq),
+        Removal::RestoreRoute { index, route, .. } => add_route(index, &route, batch, seq),
+        Removal::DeleteRule { src, table, priority, .. } => source_rule(src, table, priority).emit_del(batch, seq),
         Removal::DeleteNeighbour { index, ip } => delete_neighbour(index, ip, batch, seq),
         _ => {}
     }
+}
+
+fn del_route(index: IfIndex, route: &Route) -> DelRoute {
+    let dst = route.dst.network();
+    DelRoute {
+        table: table(route),
+        gateway: route.gw,
+        oif: Some(index.0),
+        priority: positive(route.priority),
+        ..DelRoute::new(dst.addr(), dst.prefix())
+    }
+}
+
+fn source_rule(src: IpAddr, table: u32, priority: Option<u32>) -> SourceRule {
+    SourceRule { src, prefix: Family::of(src).bits(), table, priority }
 }
 
 fn delete_neighbour(index: IfIndex, ip: IpAddr, batch: &mut Batch<'_>, seq: u32) {
     NeighKey { index: index.0, dst: ip }.emit_del(batch, seq);
 }
 
-/// Whether a refusal means that the target is gone already.
+/// Whether a refusal means that it is done already.
 pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
     let absent: &[i32] = match removal {
         Removal::DeleteLink { .. } | Removal::ResetLink { .. } => &[ENODEV],
         Removal::DeleteAddress { .. } => &[ENODEV, EADDRNOTAVAIL],
         Removal::DeleteRoute { .. } => &[ENODEV, ESRCH],
+        // There already, or without its link, its source address or the network of its next hop.
+        Removal::RestoreRoute { .. } => &[ENODEV, EEXIST, EINVAL, ENETUNREACH, EHOSTUNREACH],
+        Removal::DeleteRule { .. } => &[ENOENT],
         Removal::DeleteNeighbour { .. } => &[ENODEV, ENOENT],
         _ => &[],
     };
@@ -228,6 +258,8 @@ pub(crate) fn inverse(change: &Change<'_>) -> Option<Removal<'static>> {
         Change::CreateLink { name, .. } => Some(Removal::DeleteLink { ns: Ns::Sandbox, name }),
         Change::AddAddress { ns, index, cidr, .. } => Some(Removal::DeleteAddress { ns, index, cidr }),
         Change::AddRoute { ns, index, route } => Some(Removal::DeleteRoute { ns, index, route }),
+        Change::TakeRoute { ns, index, route } => Some(Removal::RestoreRoute { ns, index, route }),
+        Change::AddRule { ns, src, table } => Some(Removal::DeleteRule { ns, src, table, priority: None }),
         _ => None,
     }
 }

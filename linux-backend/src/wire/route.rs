@@ -199,13 +199,15 @@ pub struct DelRoute {
     pub priority: Option<u32>,
     /// `RTPROT_*`; 0 is any.
     pub protocol: u8,
+    /// Preferred source address; IPv6 ignores it.
+    pub prefsrc: Option<IpAddr>,
 }
 
 impl DelRoute {
     /// Any route of the main table to this destination.
     #[must_use]
     pub const fn new(dst: IpAddr, prefix: u8) -> Self {
-        Self { dst, prefix, table: RT_TABLE_MAIN, gateway: None, oif: None, priority: None, protocol: 0 }
+        Self { dst, prefix, table: RT_TABLE_MAIN, gateway: None, oif: None, priority: None, protocol: 0, prefsrc: None }
     }
 
     /// Writes the request. It matches any scope and type.
@@ -223,6 +225,7 @@ impl DelRoute {
         put_dst(batch, self.dst, self.prefix);
         put_ip(batch, RTA_GATEWAY, self.gateway);
         put_u32(batch, RTA_OIF, self.oif);
+        put_ip(batch, RTA_PREFSRC, self.prefsrc);
         put_u32(batch, RTA_PRIORITY, self.priority);
         batch.end();
     }

@@ -23,7 +23,11 @@ const FRA_DST: u16 = 1;
 const FRA_SRC: u16 = 2;
 const FRA_IIFNAME: u16 = 3;
 const FRA_PRIORITY: u16 = 6;
+const FRA_FLOW: u16 = 11;
+const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
 const FRA_TABLE: u16 = 15;
+const FRA_PAD: u16 = 18;
+const FRA_PROTOCOL: u16 = 21;
 
 /// `from SRC/PREFIX lookup TABLE`, to be added or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +106,10 @@ impl DumpRules {
     }
 }
 
+/// What a rule without any other condition than the source is told with.
+const SAYS_NOTHING_MORE: [u16; 7] =
+    [FRA_SRC, FRA_PRIORITY, FRA_FLOW, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_PAD, FRA_PROTOCOL];
+
 /// A rule as the kernel describes it (`RTM_NEWRULE`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -121,6 +129,9 @@ pub struct Rule {
     pub priority: u32,
     /// `FIB_RULE_*` bits, such as 2 for "not".
     pub flags: u32,
+    /// It asks for more than the source: a destination, an interface, a mark or
+    /// whatever a later kernel knows.
+    pub narrowed: bool,
 }
 
 impl Rule {
@@ -131,7 +142,7 @@ impl Rule {
             return None;
         }
         let header = message.payload.first_chunk::<FIB_RULE_HDR_LEN>()?;
-        let [family, dst_len, src_len, _tos, table, _, _, action, flags @ ..] = *header;
+        let [family, dst_len, src_len, tos, table, _, _, action, flags @ ..] = *header;
         let mut rule = Self {
             family,
             src: None,
@@ -141,9 +152,11 @@ impl Rule {
             action,
             priority: 0,
             flags: u32::from_ne_bytes(flags),
+            narrowed: tos != 0,
         };
         let mut attrs = message.attrs(FIB_RULE_HDR_LEN);
         for (kind, payload) in attrs.by_ref() {
+            rule.narrowed |= !SAYS_NOTHING_MORE.contains(&kind);
             match kind {
                 FRA_SRC => rule.src = Some((ip_of(payload)?, src_len)),
                 FRA_DST => rule.dst = Some((ip_of(payload)?, dst_len)),

@@ -58,6 +58,7 @@ enum By<'a> {
 pub(super) struct Device<'a>(By<'a>);
 
 /// What a device is now.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 #[derive(Debug)]
 pub(super) enum Found {
     /// A link of the host.

@@ -99,7 +99,7 @@ pub(crate) fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachme
     let own = mark(network, None);
     loop {
         let mut stale: heapless::Vec<Mark, 16> = heapless::Vec::new();
-        session.backend.rules(&CHECKS, &mut |rule| {
+        session.backend.chain_rules(&CHECKS, &mut |rule| {
             let mark = rule.comment.get(..2 * DIGITS + 1).filter(|mark| mark.starts_with(own.as_str()));
             let mark = mark.and_then(|mark| picocni_core::text::fits(&[&mark]));
             if let Some(mark) = mark

@@ -61,7 +61,7 @@ fn plan_chain<'p>(table: Table<'p>, entry: &'p str, name: &'p str, plan: &mut Pl
 /// How many of a chain's rules are of this kind.
 fn count(session: &mut Session<'_>, chain: &Chain<'_>, which: Option<Which<'_>>) -> Result<usize> {
     let mut count = 0usize;
-    session.backend.rules(chain, &mut |rule| {
+    session.backend.chain_rules(chain, &mut |rule| {
         if which.is_none_or(|which| rule.is(which)) {
             count = count.saturating_add(1);
         }
@@ -131,7 +131,7 @@ fn gc_chains(
     for table in NAT {
         loop {
             let mut stale = Stale::new();
-            session.backend.rules(&table.chain(entry), &mut |rule| {
+            session.backend.chain_rules(&table.chain(entry), &mut |rule| {
                 let Some((_, container)) = identity(rule.comment, before).filter(|(of, _)| *of == network) else {
                     return;
                 };

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, PublishedPort, Route};
+use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, Removal};
 use crate::packet_filter::{Chain, RuleView};
 
@@ -102,6 +102,22 @@ impl Backend for Host {
         unimplemented!()
     }
 
+    fn route_tables(&mut self, _: Ns, _: &mut dyn FnMut(u32)) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn rules(&mut self, _: Ns, _: &mut dyn FnMut(&Rule)) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn probe_vrf(&mut self) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn lock_sandbox(&mut self) -> Result<()> {
+        unimplemented!()
+    }
+
     fn default_route_link(&mut self, _: Ns) -> Result<Option<Link>> {
         Ok(None)
     }
@@ -162,7 +178,7 @@ impl Backend for Host {
         unimplemented!()
     }
 
-    fn rules(&mut self, _: &Chain<'_>, _: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+    fn chain_rules(&mut self, _: &Chain<'_>, _: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
         unimplemented!()
     }
 

@@ -6,6 +6,7 @@ mod faults;
 mod filter;
 mod links;
 mod proof;
+mod routing;
 mod shared;
 mod stored;
 

@@ -177,6 +177,7 @@ fn new_links_on_a_parent() {
     same(&link, iproute::MACVLAN_NEW);
     same(&on("m0.7", LinkKind::Vlan { id: 7 }), iproute::VLAN_NEW);
     same(&NewLink { mac: own, ..NewLink::new("d0", LinkKind::Dummy) }, iproute::DUMMY_NEW);
+    same(&NewLink::new("red", LinkKind::Vrf { table: 1001 }), iproute::VRF_NEW);
     // iproute2 also says that no flag is set (IFLA_IPVLAN_FLAGS), which is the kernel's default.
     let bytes = written(|b| on("iv0", LinkKind::Ipvlan { mode: 2 }).emit(b, 1));
     let theirs = hex(iproute::IPVLAN_NEW);

@@ -76,6 +76,9 @@ fn route_deletion_and_lookup() {
     };
     same_route(|b| del.emit(b, 1), iproute::ROUTE_DEL);
     identical(|b| DelRoute::new(ip("0.0.0.0"), 0).emit(b, 1), iproute::ROUTE_DEL0);
+    let of_kernel =
+        DelRoute { oif: Some(1), prefsrc: Some(ip("127.0.0.1")), protocol: 2, ..DelRoute::new(ip("192.0.2.0"), 24) };
+    same_route(|b| of_kernel.emit(b, 1), iproute::ROUTE_DEL_SRC);
 
     identical(|b| GetRoute { dst: ip("2001:db8::5"), oif: None }.emit(b, 1), iproute::ROUTE_GET6);
     // `ip` also asks which table it was (RTM_F_LOOKUP_TABLE); we do not need it.

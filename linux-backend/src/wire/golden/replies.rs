@@ -229,8 +229,10 @@ fn rules() {
         action: 1,
         priority: 555,
         flags: 0,
+        narrowed: false,
     };
     check(kernel::RULE_SRC, Rule::parse, source.clone());
+    check(kernel::RULE_MARK, Rule::parse, Rule { narrowed: true, ..source.clone() });
     let local = Rule { src: None, table: 255, priority: 0, ..source };
     check(kernel::RULE_LOCAL, Rule::parse, local);
 }

@@ -3,7 +3,7 @@
 use super::{
     IFF_UP, IFLA_BR_VLAN_FILTERING, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_IPVLAN_MODE,
     IFLA_LINK, IFLA_LINKINFO, IFLA_MACVLAN_BC_QUEUE_LEN, IFLA_MACVLAN_MODE, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD,
-    IFLA_TXQLEN, IFLA_VLAN_ID, RTM_NEWLINK, VETH_INFO_PEER, ifinfomsg, put_kind, put_mac, put_u32,
+    IFLA_TXQLEN, IFLA_VLAN_ID, IFLA_VRF_TABLE, RTM_NEWLINK, VETH_INFO_PEER, ifinfomsg, put_kind, put_mac, put_u32,
 };
 use crate::wire::nlmsg::{Batch, Mode};
 
@@ -34,6 +34,12 @@ pub enum LinkKind<'a> {
     Vlan {
         /// 0 to 4094.
         id: u16,
+    },
+    /// A routing domain.
+    Vrf {
+        /// Table of its ports. 0, which no table has, asks for no link: whether
+        /// the kernel knows the kind is told by its refusal, `EINVAL` if so.
+        table: u32,
     },
     /// One end of a virtual cable; the other is the peer.
     Veth {
@@ -135,6 +141,12 @@ impl<'a> NewLink<'a> {
             }
             LinkKind::Ipvlan { mode } => put_u16_kind(batch, "ipvlan", IFLA_IPVLAN_MODE, mode),
             LinkKind::Vlan { id } => put_u16_kind(batch, "vlan", IFLA_VLAN_ID, id),
+            LinkKind::Vrf { table } => {
+                put_kind(batch, IFLA_INFO_KIND, "vrf");
+                let data = batch.nest_begin(IFLA_INFO_DATA);
+                batch.attr_u32(IFLA_VRF_TABLE, table);
+                batch.nest_end(data);
+            }
             LinkKind::Veth { peer } => {
                 put_kind(batch, IFLA_INFO_KIND, "veth");
                 let data = batch.nest_begin(IFLA_INFO_DATA);

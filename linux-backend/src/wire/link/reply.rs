@@ -5,7 +5,7 @@ use super::{
     IFLA_BRPORT_STATE, IFLA_CARRIER, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_IPVLAN_MODE, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
     IFLA_MACVLAN_MODE, IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE, IFLA_PROMISCUITY, IFLA_PROTINFO, IFLA_TXQLEN,
-    IFLA_VLAN_ID, RTM_NEWLINK,
+    IFLA_VLAN_ID, IFLA_VRF_TABLE, RTM_NEWLINK,
 };
 use crate::wire::attr::{Attrs, i32_of, text_of, u8_of, u16_of, u32_of};
 use crate::wire::nlmsg::Message;
@@ -45,7 +45,8 @@ pub struct Link {
     /// Index of the device below it, for veth that of the peer. It counts in
     /// the namespace `link_netnsid` if that is given.
     pub link: Option<u32>,
-    /// Of a macvlan `MACVLAN_MODE_*`, of an ipvlan `IPVLAN_MODE_*`, of a VLAN its ID.
+    /// Of a macvlan `MACVLAN_MODE_*`, of an ipvlan `IPVLAN_MODE_*`, of a VLAN its ID,
+    /// of a VRF its table.
     pub mode: Option<u32>,
     /// Identity of the namespace that `link` is in, if it is another.
     pub link_netnsid: Option<i32>,
@@ -144,6 +145,7 @@ impl Link {
             "macvlan" => data.find(IFLA_MACVLAN_MODE).and_then(u32_of),
             "ipvlan" => data.find(IFLA_IPVLAN_MODE).and_then(u16_of).map(u32::from),
             "vlan" => data.find(IFLA_VLAN_ID).and_then(u16_of).map(u32::from),
+            "vrf" => data.find(IFLA_VRF_TABLE).and_then(u32_of),
             _ => None,
         };
         if self.slave_kind == "bridge" {

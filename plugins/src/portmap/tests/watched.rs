@@ -12,7 +12,7 @@ use picocni_core::error::Result;
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
-use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
+use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use picocni_core::op::{Change, Removal};
 use picocni_core::packet_filter::{Chain, RuleView};
 use picocni_core::sim::SimBackend;
@@ -79,6 +79,22 @@ impl Backend for Watched<'_> {
         self.calls.push("routes");
         self.inner.routes(ns, index, each)
     }
+    fn route_tables(&mut self, ns: Ns, each: &mut dyn FnMut(u32)) -> Result<()> {
+        self.calls.push("route_tables");
+        self.inner.route_tables(ns, each)
+    }
+    fn rules(&mut self, ns: Ns, each: &mut dyn FnMut(&Rule)) -> Result<()> {
+        self.calls.push("rules");
+        self.inner.rules(ns, each)
+    }
+    fn probe_vrf(&mut self) -> Result<()> {
+        self.calls.push("probe_vrf");
+        self.inner.probe_vrf()
+    }
+    fn lock_sandbox(&mut self) -> Result<()> {
+        self.calls.push("lock_sandbox");
+        self.inner.lock_sandbox()
+    }
     fn default_route_link(&mut self, ns: Ns) -> Result<Option<Link>> {
         self.calls.push("default_route_link");
         self.inner.default_route_link(ns)
@@ -136,9 +152,9 @@ impl Backend for Watched<'_> {
         self.inner.find_chains(chains)
     }
 
-    fn rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
+    fn chain_rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
         self.calls.push("rules");
-        self.inner.rules(chain, each)
+        self.inner.chain_rules(chain, each)
     }
 
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
