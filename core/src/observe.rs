@@ -36,6 +36,8 @@ pub enum LinkKind {
     Vlan(u16),
     /// A TUN or TAP device.
     Tun,
+    /// What another link receives can be queued in it (an intermediate functional block).
+    Ifb,
     /// Anything else.
     Other,
 }

@@ -11,6 +11,7 @@ use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
+use picocni_core::shaping::Shaping;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -312,6 +313,14 @@ impl Backend for Linux<'_> {
                 "; needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT"
             )
         })
+    }
+
+    fn shaping(&mut self, index: IfIndex) -> Result<Shaping> {
+        crate::shape::observe(self, index)
+    }
+
+    fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
+        crate::shape::probe(self, fq_codel)
     }
 
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {

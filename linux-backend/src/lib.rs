@@ -4,7 +4,7 @@
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `shape`, `filter`, `guard`, `group`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -16,12 +16,14 @@ mod errno;
 mod exec;
 mod files;
 mod filter;
+mod group;
 mod guard;
 pub mod host;
 mod moved;
 mod netns;
 mod observe;
 mod remove;
+mod shape;
 mod shared;
 pub mod socket;
 pub mod sys;

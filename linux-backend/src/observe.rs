@@ -94,6 +94,7 @@ fn read_kind(link: &wire::link::Link) -> LinkKind {
         ("ipvlan", Some(2)) => LinkKind::Ipvlan(IpvlanMode::L3s),
         ("vlan", Some(id)) => LinkKind::Vlan(u16::try_from(id).unwrap_or(u16::MAX)),
         ("tun", _) => LinkKind::Tun,
+        ("ifb", _) => LinkKind::Ifb,
         _ if link.flags & IFF_LOOPBACK != 0 => LinkKind::Loopback,
         _ => LinkKind::Other,
     }

@@ -12,6 +12,7 @@ use crate::name::{IfIndex, IfName};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, OnFailure, Removal};
+use crate::shaping::Shaping;
 
 /// Which operation fails, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list` and `read_file`.
+    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list`, `read_file`
+    /// and `shaping`.
     pub observations: bool,
 }
 
@@ -277,6 +279,15 @@ impl Backend for FaultBackend<'_> {
 
     fn probe_filter(&mut self) -> Result<()> {
         self.inner.probe_filter()
+    }
+
+    fn shaping(&mut self, index: IfIndex) -> Result<Shaping> {
+        self.observe("read shaping")?;
+        self.inner.shaping(index)
+    }
+
+    fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
+        self.inner.probe_shaping(fq_codel)
     }
 
     fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {

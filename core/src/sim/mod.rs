@@ -4,7 +4,7 @@
 //!
 //! **What it models.** Namespaces, each with its `lo`; links, veth pairs and
 //! bridges; addresses, routes, sysctls and neighbours; files and port claims;
-//! published ports, source translation and masquerade; foreign plugins by
+//! published ports, source translation, masquerade, and shaping; foreign plugins by
 //! script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
 //!
 //! **What it leaves out.** Link-local addresses and connected routes that the
@@ -41,6 +41,7 @@ mod observed;
 mod removed;
 pub mod rollback;
 mod setup;
+mod shaped;
 mod snapshot;
 mod store;
 mod sysctl;
@@ -118,7 +119,7 @@ impl Batch {
     #[must_use]
     pub const fn of(change: &Change<'_>) -> Self {
         match change {
-            Change::CreateVeth { .. } => Batch::Rtnetlink(Ns::Host),
+            Change::CreateVeth { .. } | Change::CreateIfb { .. } => Batch::Rtnetlink(Ns::Host),
             Change::CreateLink { from, .. } => Batch::Rtnetlink(*from),
             Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } | Change::TakeAddress { .. } => {
                 Batch::Rtnetlink(Ns::Host)

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::shaped::Shaped;
 use super::{
     ADDRESSES, EEXIST, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, EOPNOTSUPP, LINKS, NEIGHBOURS, ROUTES,
     SANDBOXES, SIM_PATH, keep, refused,
@@ -65,6 +66,7 @@ pub(crate) struct Network {
     pub(crate) addresses: heapless::Vec<SimAddress, ADDRESSES>,
     pub(crate) routes: heapless::Vec<SimRoute, ROUTES>,
     pub(crate) neighbours: heapless::Vec<Neighbour, NEIGHBOURS>,
+    pub(crate) shaped: Shaped,
     next_index: u32,
     next_space: NsId,
     /// The kernel has IPv6.
@@ -79,6 +81,7 @@ impl Network {
             addresses: heapless::Vec::new(),
             routes: heapless::Vec::new(),
             neighbours: heapless::Vec::new(),
+            shaped: Shaped::new(),
             next_index: 2,
             next_space: 1,
             ipv6: true,
@@ -91,6 +94,7 @@ impl Network {
         self.addresses.clear();
         self.routes.clear();
         self.neighbours.clear();
+        self.shaped.clear();
         self.next_index = 2;
         self.next_space = 1;
         self.ipv6 = true;
@@ -206,6 +210,7 @@ impl Network {
         self.routes.retain(|known| known.ns != ns || known.index != index);
         if ns == HOST {
             self.neighbours.retain(|known| known.index != index);
+            self.shaped.link_gone(index);
         }
         for port in self.links.iter_mut().filter(|known| known.ns == ns && known.link.master == Some(index)) {
             port.link.master = None;

@@ -17,17 +17,19 @@ use super::link::{
 use super::neigh::NeighKey;
 use super::nlmsg::{Batch, Mode};
 use super::route::{DelRoute, NewRoute, RT_TABLE_MAIN};
+use super::tc;
 
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
 const ENODEV: i32 = 19;
+const EINVAL: i32 = 22;
 const EADDRNOTAVAIL: i32 = 99;
 
 /// The namespace whose socket carries a change; `None` if it is not a single
 /// rtnetlink message that can be sent without looking first.
 pub(crate) fn socket_of(change: &Change<'_>) -> Option<Ns> {
     match change {
-        Change::CreateVeth { .. } => Some(Ns::Host),
+        Change::CreateVeth { .. } | Change::CreateIfb { .. } => Some(Ns::Host),
         Change::CreateLink { from, .. } => Some(*from),
         Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } | Change::TakeAddress { .. } => Some(Ns::Host),
         Change::SetLink { ns, undo: Undo::WithLink, .. }
@@ -45,7 +47,7 @@ pub(crate) fn socket_of_removal(removal: &Removal<'_>) -> Option<Ns> {
         | Removal::ResetLink { ns, .. }
         | Removal::DeleteAddress { ns, .. }
         | Removal::DeleteRoute { ns, .. } => Some(*ns),
-        Removal::DeleteNeighbour { .. } => Some(Ns::Host),
+        Removal::DeleteNeighbour { .. } | Removal::Unshape { .. } | Removal::ReleaseIngress { .. } => Some(Ns::Host),
         _ => None,
     }
 }
@@ -69,6 +71,10 @@ pub(crate) fn emit(change: &Change<'_>, sandbox: Option<u32>, batch: &mut Batch<
             link.link = parent.map(|index| index.0);
             link.netns_fd = sandbox.filter(|_| from == Ns::Host);
             link.emit(batch, seq);
+        }
+        Change::CreateIfb { name, mac, mtu } => {
+            let link = NewLink::new(name.as_str(), LinkKind::Ifb);
+            NewLink { mac: Some(mac.0), mtu: Some(mtu), txqlen: Some(0), ..link }.emit(batch, seq);
         }
         Change::TakeAddress { index, cidr, .. } => {
             DelAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix() }.emit(batch, seq);
@@ -199,6 +205,8 @@ pub(crate) fn emit_removal(removal: &Removal<'_>, batch: &mut Batch<'_>, seq: u3
             request.priority = positive(route.priority);
             request.emit(batch, seq);
         }
+        Removal::Unshape { link } => tc::delete(batch, seq, link.0, tc::BUCKET_HANDLE, tc::ROOT),
+        Removal::ReleaseIngress { link } => tc::delete(batch, seq, link.0, tc::INGRESS_HANDLE, tc::INGRESS),
         Removal::DeleteNeighbour { index, ip } => delete_neighbour(index, ip, batch, seq),
         _ => {}
     }
@@ -214,7 +222,9 @@ pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
         Removal::DeleteLink { .. } | Removal::ResetLink { .. } => &[ENODEV],
         Removal::DeleteAddress { .. } => &[ENODEV, EADDRNOTAVAIL],
         Removal::DeleteRoute { .. } => &[ENODEV, ESRCH],
-        Removal::DeleteNeighbour { .. } => &[ENODEV, ENOENT],
+        Removal::DeleteNeighbour { .. } | Removal::ReleaseIngress { .. } => &[ENODEV, ENOENT],
+        // The root has another handle: that of the kernel's own, or of somebody else's.
+        Removal::Unshape { .. } => &[ENODEV, ENOENT, EINVAL],
         _ => &[],
     };
     absent.contains(&errno)
@@ -223,6 +233,7 @@ pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
 /// The inverse of an applied change of [`socket_of`].
 pub(crate) fn inverse(change: &Change<'_>) -> Option<Removal<'static>> {
     match *change {
+        Change::CreateIfb { name, .. } => Some(Removal::DeleteLink { ns: Ns::Host, name }),
         Change::CreateVeth { host, .. } => Some(Removal::DeleteLink { ns: Ns::Host, name: host }),
         Change::TakeAddress { name, cidr, .. } => Some(Removal::RestoreAddress { name, cidr }),
         Change::CreateLink { name, .. } => Some(Removal::DeleteLink { ns: Ns::Sandbox, name }),
