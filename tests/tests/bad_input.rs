@@ -176,6 +176,9 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         ("host-local", "/runtimeConfig/ips", json!(["10.88.0.300"])),
         ("tuning", "/sysctl", json!(["net.core.somaxconn"])),
         ("tuning", "/mtu", json!("1400")),
+        ("bandwidth", "/ingressRate", json!("8000")),
+        ("bandwidth", "/egressBurst", json!(-8)),
+        ("bandwidth", "/runtimeConfig/bandwidth", json!({"ingressRate": 1.5})),
         ("portmap", "/runtimeConfig/portMappings", json!({})),
         ("portmap", "/runtimeConfig/portMappings", json!([{"hostPort": "80", "containerPort": 80, "protocol": "tcp"}])),
     ];
@@ -184,7 +187,7 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         for (plugin, pointer, value) in wrong {
             let mut conf = real_config();
             conf["type"] = plugin.into();
-            if matches!(plugin, "tuning" | "portmap") {
+            if matches!(plugin, "tuning" | "portmap" | "bandwidth") {
                 conf["prevResult"] = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.88.0.9/16"}]});
                 for key in ["mtu", "ipam"] {
                     conf.as_object_mut().expect("an object").remove(key);

@@ -57,6 +57,16 @@ fn explained(error: Error, session: &mut Session<'_>) -> Error {
 /// attachment made. Anything of somebody else's is an error before any change.
 fn make_room(conf: &Conf, host: &Link, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let ifb = if conf.egress.is_some() { ifb(call, session)? } else { Ifb::Missing };
+    if let Ifb::Other(link) = &ifb {
+        return Err(err!(
+            CONFLICT,
+            "ifb belongs to another",
+            link.name,
+            " has the alias \"",
+            link.alias,
+            "\": one interface of a container can be shaped on a network"
+        ));
+    }
     let shaping = session.backend.shaping(host.index)?;
     let mut plan = Plan::new();
     match shaping.root {
@@ -75,19 +85,8 @@ fn make_room(conf: &Conf, host: &Link, call: &Call<'_>, session: &mut Session<'_
             Ingress::Empty | Ingress::Redirect(_) => plan.remove(Removal::ReleaseIngress { link: host.index })?,
         }
     }
-    match ifb {
-        Ifb::Missing => {}
-        Ifb::Own(link) => plan.remove(Removal::DeleteLink { ns: Ns::Host, name: link.name })?,
-        Ifb::Other(link) => {
-            return Err(err!(
-                CONFLICT,
-                "ifb belongs to another",
-                link.name,
-                " has the alias \"",
-                link.alias,
-                "\": one interface of a container can be shaped on a network"
-            ));
-        }
+    if let Ifb::Own(link) = ifb {
+        plan.remove(Removal::DeleteLink { ns: Ns::Host, name: link.name })?;
     }
     session.remove(&plan)
 }
