@@ -10,6 +10,7 @@ use crate::net::Family;
 use crate::observe::{Address, Link, Ns, Route, Rule};
 use crate::op::{Change, Removal};
 use crate::packet_filter::{Chain, RuleView};
+use crate::shaping::Shaping;
 
 /// Where a plugin's program was found.
 #[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
@@ -210,6 +211,19 @@ pub trait Backend {
     /// # Errors
     /// The reason they cannot, code 50.
     fn probe_vrf(&mut self) -> Result<()>;
+
+    /// How a link of the host is shaped; one that is gone is not.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn shaping(&mut self, index: IfIndex) -> Result<Shaping>;
+
+    /// Whether links can be shaped, with `fq_codel` behind the token bucket or
+    /// without. Nothing is made for it, also not for a moment.
+    ///
+    /// # Errors
+    /// What the kernel lacks, code 50.
+    fn probe_shaping(&mut self, fq_codel: bool) -> Result<()>;
 
     /// Reads a file from its start; `None` if it does not exist, else its size,
     /// which may be over `out.len()`: then only the beginning was read.

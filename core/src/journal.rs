@@ -69,6 +69,12 @@ enum Inverse {
         port: IfIndex,
         mac: Mac,
     },
+    Unshape {
+        link: IfIndex,
+    },
+    ReleaseIngress {
+        link: IfIndex,
+    },
     ReleaseLease {
         dir: Path,
         ip: IpAddr,
@@ -129,6 +135,8 @@ impl Inverse {
             Removal::ReturnLink { ns, name, to, up } => Inverse::ReturnLink { ns, name, to, up },
             Removal::RestoreAddress { name, cidr } => Inverse::RestoreAddress { name, cidr },
             Removal::UnguardSource { port, mac } => Inverse::UnguardSource { port, mac },
+            Removal::Unshape { link } => Inverse::Unshape { link },
+            Removal::ReleaseIngress { link } => Inverse::ReleaseIngress { link },
             Removal::ReleaseLease { dir, ip } => Inverse::ReleaseLease { dir: fits(&[&dir])?, ip },
             Removal::RemoveFile { path } => Inverse::RemoveFile { path: fits(&[&path])? },
             Removal::Unclaim { dir, key } => Inverse::Unclaim { dir: fits(&[&dir])?, key: fits(&[&key])? },
@@ -162,6 +170,8 @@ impl Inverse {
             Inverse::ReturnLink { ns, name, to, up } => Removal::ReturnLink { ns: *ns, name: *name, to: *to, up: *up },
             Inverse::RestoreAddress { name, cidr } => Removal::RestoreAddress { name: *name, cidr: *cidr },
             Inverse::UnguardSource { port, mac } => Removal::UnguardSource { port: *port, mac: *mac },
+            Inverse::Unshape { link } => Removal::Unshape { link: *link },
+            Inverse::ReleaseIngress { link } => Removal::ReleaseIngress { link: *link },
             Inverse::ReleaseLease { dir, ip } => Removal::ReleaseLease { dir, ip: *ip },
             Inverse::RemoveFile { path } => Removal::RemoveFile { path },
             Inverse::Unclaim { dir, key } => Removal::Unclaim { dir, key },

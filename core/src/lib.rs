@@ -8,7 +8,7 @@
 //! |---|---|
 //! | text in, text out | [`json`], [`text`], [`error`] |
 //! | the spec's words | [`version`], [`env`](mod@env), [`name`], [`net`], [`conf`], [`result`] |
-//! | what is done | [`op`], [`journal`], [`observe`], [`packet_filter`], [`backend`], [`sim`] |
+//! | what is done | [`op`], [`journal`], [`observe`], [`packet_filter`], [`shaping`], [`backend`], [`sim`] |
 //! | who does it | [`plugin`], [`session`], [`dispatch`], [`check`] |
 //! | networks as a runtime sees them | [`runtime`] |
 //! | arithmetic | [`ipam`], [`allowlist`], [`digest`] |
@@ -44,6 +44,7 @@ pub mod plugin;
 pub mod result;
 pub mod runtime;
 pub mod session;
+pub mod shaping;
 pub mod sim;
 pub mod text;
 pub mod version;

@@ -38,6 +38,8 @@ pub enum LinkKind {
     Tun,
     /// A routing domain: its ports look routes up in this table.
     Vrf(u32),
+    /// What another link receives can be queued in it (an intermediate functional block).
+    Ifb,
     /// Anything else.
     Other,
 }

@@ -20,6 +20,7 @@ use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
 use crate::rules;
+use crate::shape;
 use crate::shared;
 use crate::socket::Refusal;
 use crate::sysctl;
@@ -189,6 +190,8 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
         Change::WriteSysctl { ns, key, value, undo, on_failure } => {
             write_sysctl(linux, ns, key, value, undo, on_failure, old)
         }
+        Change::Shape { .. } => shape::add(linux, change),
+        Change::RedirectIngress { .. } => shape::redirect(linux, change),
         Change::MoveLink { .. } => moved::take(linux, change),
         Change::CreateTap { name, multi_queue, owner, group, selinux } => {
             linux.be_in(Ns::Sandbox)?;

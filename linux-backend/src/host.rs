@@ -12,6 +12,7 @@ use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use picocni_core::op::{Change, Removal};
 use picocni_core::packet_filter::{Chain, RuleView};
+use picocni_core::shaping::Shaping;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use rustix::time::{ClockId, clock_gettime};
@@ -363,6 +364,14 @@ impl Backend for Linux<'_> {
     fn probe_vrf(&mut self) -> Result<()> {
         let (socket, memory) = self.route_parts(Ns::Host)?;
         observe::probe_vrf(socket, memory)
+    }
+
+    fn shaping(&mut self, index: IfIndex) -> Result<Shaping> {
+        crate::shape::observe(self, index)
+    }
+
+    fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
+        crate::shape::probe(self, fq_codel)
     }
 
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {

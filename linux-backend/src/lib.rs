@@ -4,7 +4,7 @@
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `rules`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `shape`, `filter`, `guard`, `group`, `rules`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -16,6 +16,7 @@ mod errno;
 mod exec;
 mod files;
 mod filter;
+mod group;
 mod guard;
 pub mod host;
 mod moved;
@@ -24,6 +25,7 @@ mod observe;
 mod parting;
 mod remove;
 mod rules;
+mod shape;
 mod shared;
 pub mod socket;
 pub mod sys;

@@ -99,6 +99,7 @@ fn read_kind(link: &wire::link::Link) -> LinkKind {
         ("vlan", Some(id)) => LinkKind::Vlan(u16::try_from(id).unwrap_or(u16::MAX)),
         ("tun", _) => LinkKind::Tun,
         ("vrf", Some(table)) => LinkKind::Vrf(table),
+        ("ifb", _) => LinkKind::Ifb,
         _ if link.flags & IFF_LOOPBACK != 0 => LinkKind::Loopback,
         _ => LinkKind::Other,
     }

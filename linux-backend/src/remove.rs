@@ -10,6 +10,7 @@ use picocni_core::put;
 use crate::errno;
 use crate::files;
 use crate::filter;
+use crate::group;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
@@ -22,6 +23,13 @@ use crate::wire::operation;
 pub(crate) fn removals(linux: &mut Linux<'_>, removals: &[Removal<'_>], report: &mut Removed<'_>) {
     let mut at = 0usize;
     while let Some(rest) = removals.get(at..).filter(|rest| !rest.is_empty()) {
+        let together = group::length(rest);
+        if together > 0 {
+            let (links, _) = rest.split_at_checked(together).unwrap_or((rest, &[]));
+            remove_links(linux, links, &mut |offset, outcome| report(at.saturating_add(offset), outcome));
+            at = at.saturating_add(together);
+            continue;
+        }
         let length = batch_length(rest);
         let (batch, _) = rest.split_at_checked(length).unwrap_or((rest, &[]));
         remove_batch(linux, batch, &mut |offset, outcome| report(at.saturating_add(offset), outcome));
@@ -36,7 +44,21 @@ fn batch_length(removals: &[Removal<'_>]) -> usize {
         None if rules::is_removal(first) => rules::is_removal(removal),
         None => filter::is_filter_removal(first) && filter::is_filter_removal(removal),
     });
-    alike.count().clamp(1, limits::PLAN)
+    // Links that go together are a batch of their own.
+    let count = alike.count();
+    let before = (1..count).find(|at| removals.get(*at..).is_some_and(|rest| group::length(rest) > 0));
+    before.unwrap_or(count).clamp(1, limits::PLAN)
+}
+
+/// Links of one namespace at once, where the kernel takes them so.
+fn remove_links(linux: &mut Linux<'_>, links: &[Removal<'_>], report: &mut Removed<'_>) {
+    if matches!(links.first(), Some(Removal::DeleteLink { ns: Ns::Sandbox, .. })) && linux.sandbox.is_none() {
+        return (0..links.len()).for_each(|at| report(at, Ok(())));
+    }
+    let left = group::delete(linux, links, report);
+    for (at, removal) in links.iter().enumerate().filter(|(at, _)| left.get(*at) == Some(&true)) {
+        remove_batch(linux, core::slice::from_ref(removal), &mut |_, outcome| report(at, outcome));
+    }
 }
 
 fn remove_batch(linux: &mut Linux<'_>, batch: &[Removal<'_>], report: &mut Removed<'_>) {
@@ -140,6 +162,8 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         | Removal::RestoreRoute { .. }
         | Removal::DeleteRule { .. }
         | Removal::DeleteNeighbour { .. }
+        | Removal::Unshape { .. }
+        | Removal::ReleaseIngress { .. }
         | Removal::Unpublish { .. }
         | Removal::UnpublishSource { .. }
         | Removal::Unmasquerade { .. }

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
+pub mod bandwidth;
 pub mod bridge;
 pub mod dummy;
 pub mod flannel;
@@ -52,6 +53,7 @@ use picocni_core::plugin::Plugin;
 
 /// Every plugin of this program, by the name it is called by.
 pub const REGISTRY: &[&dyn Plugin] = &[
+    &bandwidth::Bandwidth,
     &bridge::Bridge,
     &dummy::Dummy,
     &flannel::Flannel,

@@ -7,7 +7,7 @@ use picocni_core::err;
 use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
-use picocni_core::observe::{Link, Ns};
+use picocni_core::observe::{Link, LinkKind, Ns};
 use picocni_core::op::{Change, LinkChange, LinkId, OnFailure, Plan, Removal, Undo};
 use picocni_core::owner::{Owner, Tag};
 use picocni_core::plugin::Call;
@@ -207,12 +207,25 @@ pub fn plan_deletion<'p>(call: &Call<'_>, session: &mut Session<'_>, plan: &mut 
 /// # Errors
 /// Code 101.
 pub fn gc(session: &mut Session<'_>, network: &str, valid: &ValidAttachments<'_>) -> Result<()> {
+    gc_links(session, network, valid, |_| true)
+}
+
+/// The same for the links of some kinds only.
+///
+/// # Errors
+/// Code 101.
+pub fn gc_links(
+    session: &mut Session<'_>,
+    network: &str,
+    valid: &ValidAttachments<'_>,
+    is_meant: fn(LinkKind) -> bool,
+) -> Result<()> {
     loop {
         let mut stale: heapless::Vec<IfName, 32> = heapless::Vec::new();
         session.backend.links(Ns::Host, &mut |link| {
             let dead =
                 Tag::read(&link.alias).is_some_and(|tag| tag.is_of_network(network) && !valid.keeps(network, &tag));
-            if dead {
+            if dead && is_meant(link.kind) {
                 let _ = stale.push(link.name);
             }
         })?;

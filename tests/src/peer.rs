@@ -10,7 +10,8 @@ use std::{env, fs};
 use crate::{packages, paths};
 
 /// The plugin names that both picocni's binary and the Go plugins answer to today.
-pub const PLUGINS: [&str; 15] = [
+pub const PLUGINS: [&str; 16] = [
+    "bandwidth",
     "bridge",
     "dummy",
     "host-device",

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer is waited for. Everything is on one machine; only what never comes takes so long.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -189,4 +189,32 @@ impl Client {
         }
         Err(last)
     }
+}
+
+/// Sends to `stream` until it is closed or `time` is over.
+pub fn pour(mut stream: TcpStream, time: Duration) {
+    let until = Instant::now() + time;
+    stream.set_write_timeout(Some(PATIENCE)).expect("a time limit");
+    let bytes = [0x5a; 16 * 1024];
+    while Instant::now() < until && stream.write(&bytes).is_ok_and(|written| written > 0) {}
+}
+
+/// Reads what comes: for `settle` without counting it, then for `window`. Gives bytes a second in that time.
+///
+/// # Panics
+/// When nothing comes any more.
+pub fn drain(mut stream: TcpStream, settle: Duration, window: Duration) -> f64 {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let mut bytes = [0; 16 * 1024];
+    let mut read_for = |time: Duration| {
+        let (started, mut sum) = (Instant::now(), 0_u32);
+        while started.elapsed() < time {
+            let read = stream.read(&mut bytes).expect("bytes keep coming");
+            assert!(read > 0, "the sender has stopped");
+            sum += u32::try_from(read).expect("a few bytes");
+        }
+        f64::from(sum) / started.elapsed().as_secs_f64()
+    };
+    read_for(settle);
+    read_for(window)
 }

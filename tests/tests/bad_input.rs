@@ -181,6 +181,9 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         ("sbr", "/prevResult", json!([])),
         ("vrf", "/vrfname", json!(7)),
         ("vrf", "/table", json!(-1)),
+        ("bandwidth", "/ingressRate", json!("8000")),
+        ("bandwidth", "/egressBurst", json!(-8)),
+        ("bandwidth", "/runtimeConfig/bandwidth", json!({"ingressRate": 1.5})),
         ("portmap", "/runtimeConfig/portMappings", json!({})),
         ("portmap", "/runtimeConfig/portMappings", json!([{"hostPort": "80", "containerPort": 80, "protocol": "tcp"}])),
     ];
@@ -189,7 +192,7 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         for (plugin, pointer, value) in wrong {
             let mut conf = real_config();
             conf["type"] = plugin.into();
-            if matches!(plugin, "tuning" | "portmap" | "sbr" | "vrf") {
+            if matches!(plugin, "tuning" | "portmap" | "bandwidth" | "sbr" | "vrf") {
                 conf["prevResult"] = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.88.0.9/16"}]});
                 for key in ["mtu", "ipam"] {
                     conf.as_object_mut().expect("an object").remove(key);

@@ -45,6 +45,16 @@ fn tun_links_can_be_made() {
 }
 
 #[test]
+fn ifb_links_can_be_made() {
+    needs!(Ifb);
+}
+
+#[test]
+fn links_can_queue_by_flow() {
+    needs!(FqCodel);
+}
+
+#[test]
 fn a_missing_link_type_is_a_reason_to_skip_on_the_host_alone() {
     for link_type in LinkType::ALL {
         match (link_type.try_out(), vm::is_here()) {

@@ -8,6 +8,7 @@ use crate::net::Cidr;
 use crate::observe::{LinkKind, Ns, PublishedPort, Route};
 use crate::packet_filter::{Chain, Hook, Rule};
 use crate::put;
+use crate::shaping::{Bucket, Queue};
 use crate::text::{Put, Sink};
 
 /// An operation that can be undone, or an *ensure* operation.
@@ -109,6 +110,33 @@ pub enum Change<'a> {
         group: Option<u32>,
         /// SELinux context it is made under, "" for this program's.
         selinux: &'a str,
+    },
+    /// A link of the host for what another one receives, down and with a send
+    /// queue of 0; inverse: delete it.
+    CreateIfb {
+        /// Its name.
+        name: IfName,
+        /// Its address.
+        mac: Mac,
+        /// MTU, that of the other link.
+        mtu: u32,
+    },
+    /// What a link of the host sends waits for tokens; inverse: it does not.
+    Shape {
+        /// The link.
+        link: IfIndex,
+        /// The tokens.
+        bucket: Bucket,
+        /// Where it waits.
+        queue: Queue,
+    },
+    /// All that a link of the host receives is sent by another one first;
+    /// inverse: it is not.
+    RedirectIngress {
+        /// The link.
+        link: IfIndex,
+        /// The other one.
+        to: IfIndex,
     },
     /// A new name for a link that this plan made; inverse: delete it.
     RenameLink {
@@ -351,6 +379,9 @@ impl Change<'_> {
             Change::ClearPortVlans { .. } => "clear port VLANs",
             Change::AddPortVlans { .. } => "add port VLANs",
             Change::GuardSource { .. } => "guard source",
+            Change::CreateIfb { .. } => "create ifb",
+            Change::Shape { .. } => "shape",
+            Change::RedirectIngress { .. } => "redirect ingress",
             Change::MoveLink { .. } => "move link",
             Change::TakeAddress { .. } => "take address",
             Change::CreateLink { .. } => "create link",
@@ -401,9 +432,12 @@ impl Put for Change<'_> {
                 put!(out, *key, " = ", *value)
             }
             Change::CreateVeth { host, peer, .. } => put!(out, *host, " - ", *peer),
-            Change::CreateLink { name, .. } | Change::CreateTap { name, .. } | Change::EnsureVlanPort { name, .. } => {
-                put!(out, *name)
-            }
+            Change::CreateLink { name, .. }
+            | Change::CreateTap { name, .. }
+            | Change::CreateIfb { name, .. }
+            | Change::EnsureVlanPort { name, .. } => put!(out, *name),
+            Change::Shape { link, bucket, .. } => put!(out, "link ", link.0, " ", *bucket),
+            Change::RedirectIngress { link, to } => put!(out, "link ", link.0, " to ", to.0),
             Change::ClearPortVlans { port } => put!(out, "link ", port.0),
             Change::AddPortVlans { port, vlans } => {
                 put!(out, "link ", port.0);

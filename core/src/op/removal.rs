@@ -111,6 +111,17 @@ pub enum Removal<'a> {
         /// The address that was let through.
         mac: Mac,
     },
+    /// What a link of the host sends no longer waits for tokens. A queue that
+    /// plugins did not make stays.
+    Unshape {
+        /// The link.
+        link: IfIndex,
+    },
+    /// What a link of the host receives is no longer classified, by whatever filters.
+    ReleaseIngress {
+        /// The link.
+        link: IfIndex,
+    },
     /// Remove a lease file.
     ReleaseLease {
         /// Directory of the network's leases.
@@ -195,6 +206,8 @@ impl Removal<'_> {
             Removal::DeleteNeighbour { .. } => "delete neighbour",
             Removal::ReturnLink { .. } => "return link",
             Removal::RestoreAddress { .. } => "restore address",
+            Removal::Unshape { .. } => "stop shaping",
+            Removal::ReleaseIngress { .. } => "release ingress",
             Removal::UnguardSource { .. } => "stop guarding source",
             Removal::ReleaseLease { .. } => "release lease",
             Removal::RemoveFile { .. } => "remove file",
@@ -225,6 +238,7 @@ impl Put for Removal<'_> {
             }
             Removal::ReturnLink { name, to, .. } => put!(out, *name, " to ", *to),
             Removal::RestoreAddress { name, cidr } => put!(out, *cidr, " of ", *name),
+            Removal::Unshape { link } | Removal::ReleaseIngress { link } => put!(out, "link ", link.0),
             Removal::UnguardSource { port, mac } => put!(out, "link ", port.0, " ", mac),
             Removal::RemoveFile { path } => put!(out, *path),
             Removal::Unclaim { key, .. } => put!(out, *key),

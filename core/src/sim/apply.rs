@@ -139,6 +139,9 @@ impl SimBackend {
                 self.net.add_link(sandbox, name, Mac([2, 0, 0, 0, 0xee, 2]), LinkKind::Tun)?;
                 Ok(Some(Removal::DeleteLink { ns: Ns::Sandbox, name }))
             }
+            Change::CreateIfb { name, mac, mtu } => self.create_ifb(name, mac, mtu),
+            Change::Shape { link, bucket, queue } => self.shape(link, bucket, queue),
+            Change::RedirectIngress { link, to } => self.redirect(link, to),
             Change::RenameLink { ns, from, to } => self.rename_link(ns, from, to),
             Change::SetLink { ns, link, set, undo } => self.set_link(ns, link, set, undo, &mut old.alias),
             Change::AddAddress { ns, index, cidr, dad, .. } => self.add_address(ns, index, cidr, dad),

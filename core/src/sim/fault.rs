@@ -13,6 +13,7 @@ use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, OnFailure, Removal};
 use crate::packet_filter::{Chain, RuleView};
+use crate::shaping::Shaping;
 
 /// Which operation fails, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,8 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `rules`, `find`, `exec`, `lock`, `lock_sandbox`, `list`, `read_file`, `find_chains`
-    /// and `chain_rules`.
+    /// Also count `link`, `sysctl`, `rules`, `find`, `exec`, `lock`, `lock_sandbox`, `list`, `read_file`, `find_chains`,
+    /// `chain_rules` and `shaping`.
     pub observations: bool,
 }
 
@@ -311,6 +312,15 @@ impl Backend for FaultBackend<'_> {
 
     fn probe_filter(&mut self) -> Result<()> {
         self.inner.probe_filter()
+    }
+
+    fn shaping(&mut self, index: IfIndex) -> Result<Shaping> {
+        self.observe("read shaping")?;
+        self.inner.shaping(index)
+    }
+
+    fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
+        self.inner.probe_shaping(fq_codel)
     }
 
     fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {

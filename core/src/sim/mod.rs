@@ -4,8 +4,8 @@
 //!
 //! **What it models.** Namespaces, each with its `lo`; links, veth pairs and
 //! bridges, VRFs; addresses, routes, rules, sysctls and neighbours; files and port claims;
-//! published ports, source translation and masquerade, and the chains that
-//! others left; foreign plugins by script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
+//! published ports, source translation and masquerade, the chains that others left, and
+//! shaping; foreign plugins by script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
 //!
 //! **What it leaves out.** Link-local addresses and connected routes that the
 //! kernel makes by itself, packets, time (every look at the clock is one
@@ -43,6 +43,7 @@ mod removed;
 pub mod rollback;
 mod routing;
 mod setup;
+mod shaped;
 mod snapshot;
 mod store;
 mod sysctl;
@@ -126,7 +127,7 @@ impl Batch {
     #[must_use]
     pub const fn of(change: &Change<'_>) -> Self {
         match change {
-            Change::CreateVeth { .. } => Batch::Rtnetlink(Ns::Host),
+            Change::CreateVeth { .. } | Change::CreateIfb { .. } => Batch::Rtnetlink(Ns::Host),
             Change::CreateLink { from, .. } => Batch::Rtnetlink(*from),
             Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } | Change::TakeAddress { .. } => {
                 Batch::Rtnetlink(Ns::Host)

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::shaped::Shaped;
 use super::{
     ADDRESSES, EEXIST, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, EOPNOTSUPP, LINKS, NEIGHBOURS, ROUTES,
     RULES, SANDBOXES, SIM_PATH, keep, refused,
@@ -72,6 +73,7 @@ pub(crate) struct Network {
     pub(crate) routes: heapless::Vec<SimRoute, ROUTES>,
     pub(crate) rules: heapless::Vec<SimRule, RULES>,
     pub(crate) neighbours: heapless::Vec<Neighbour, NEIGHBOURS>,
+    pub(crate) shaped: Shaped,
     next_index: u32,
     next_space: NsId,
     /// The kernel has IPv6.
@@ -91,6 +93,7 @@ impl Network {
             routes: heapless::Vec::new(),
             rules: heapless::Vec::new(),
             neighbours: heapless::Vec::new(),
+            shaped: Shaped::new(),
             next_index: 2,
             next_space: 1,
             ipv6: true,
@@ -106,6 +109,7 @@ impl Network {
         self.routes.clear();
         self.rules.clear();
         self.neighbours.clear();
+        self.shaped.clear();
         self.next_index = 2;
         self.next_space = 1;
         self.ipv6 = true;
@@ -223,6 +227,7 @@ impl Network {
         self.routes.retain(|known| known.ns != ns || known.index != index);
         if ns == HOST {
             self.neighbours.retain(|known| known.index != index);
+            self.shaped.link_gone(index);
         }
         for port in self.links.iter_mut().filter(|known| known.ns == ns && known.link.master == Some(index)) {
             port.link.master = None;

@@ -16,6 +16,7 @@ use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, Removal};
 use crate::packet_filter::{Chain, RuleView};
 use crate::put;
+use crate::shaping::Shaping;
 use crate::text::fits;
 
 /// A lease is read to its first 512 bytes.
@@ -218,6 +219,14 @@ impl Backend for SimBackend {
 
     fn probe_filter(&mut self) -> Result<()> {
         self.filter.probe()
+    }
+
+    fn shaping(&mut self, index: IfIndex) -> Result<Shaping> {
+        Ok(self.net.shaped.of(index))
+    }
+
+    fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
+        self.probe_shaped(fq_codel)
     }
 
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {

@@ -66,6 +66,8 @@ impl SimBackend {
                 let address = Address { cidr, scope: 0, tentative: false, dad_failed: false };
                 self.net.add_address(HOST, index, address)
             }
+            Removal::Unshape { link } => self.unshape(link),
+            Removal::ReleaseIngress { link } => self.release_ingress(link),
             Removal::UnguardSource { port, mac } => {
                 self.filter.guarded.retain(|known| (known.port, known.mac) != (port, mac));
                 Ok(())

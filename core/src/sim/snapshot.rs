@@ -9,6 +9,7 @@ use crate::name::IfIndex;
 use crate::net::Cidr;
 use crate::observe::{LinkKind, Route};
 use crate::put;
+use crate::shaping::{Ingress, Root};
 use crate::text::{Put, Sink};
 
 /// Bytes of all lines.
@@ -255,6 +256,7 @@ impl SimBackend {
                 &[&"sysctl ", &self.net.space_name(set.ns), &" ", &set.key, &" = ", &set.value],
             );
         }
+        self.write_shaping(out);
         self.write_filter(out);
         self.write_files(out);
         out.sort();
@@ -316,6 +318,24 @@ impl SimBackend {
     fn is_shared_link(&self, ns: NsId, index: IfIndex) -> bool {
         let shared = |link: &crate::observe::Link| link.kind == LinkKind::Bridge || link.alias == super::SHARED_ALIAS;
         ns == HOST && self.net.indexed(ns, index).is_some_and(shared)
+    }
+
+    fn write_shaping(&self, out: &mut Snapshot) {
+        for (link, shaping) in self.net.shaped.all() {
+            let name = Named(self, HOST, link);
+            match shaping.root {
+                Root::Default => {}
+                Root::Bucket(bucket, fair) => out.line(false, &[&"shaped ", &name, &" ", &bucket, &Flag("fair", fair)]),
+                Root::Other => out.line(false, &[&"shaped ", &name, &" by another"]),
+            }
+            match shaping.ingress {
+                Ingress::None => {}
+                Ingress::Redirect(to) => {
+                    out.line(false, &[&"redirected ", &name, &" to ", &Named(self, HOST, to)]);
+                }
+                Ingress::Empty | Ingress::Other => out.line(false, &[&"ingress ", &name]),
+            }
+        }
     }
 
     fn write_filter(&self, out: &mut Snapshot) {

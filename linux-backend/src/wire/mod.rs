@@ -22,6 +22,7 @@ pub mod nlmsg;
 pub(crate) mod operation;
 pub mod route;
 pub mod rule;
+pub mod tc;
 
 // The captured bytes are those of a little-endian machine.
 #[cfg(all(test, target_endian = "little"))]

@@ -18,6 +18,7 @@ use super::neigh::NeighKey;
 use super::nlmsg::{Batch, Mode};
 use super::route::{DelRoute, NewRoute, RT_TABLE_MAIN, RTNH_F_ONLINK, RTPROT_BOOT};
 use super::rule::SourceRule;
+use super::tc;
 
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
@@ -32,7 +33,7 @@ const EHOSTUNREACH: i32 = 113;
 /// rtnetlink message that can be sent without looking first.
 pub(crate) fn socket_of(change: &Change<'_>) -> Option<Ns> {
     match change {
-        Change::CreateVeth { .. } => Some(Ns::Host),
+        Change::CreateVeth { .. } | Change::CreateIfb { .. } => Some(Ns::Host),
         Change::CreateLink { from, .. } => Some(*from),
         Change::ClearPortVlans { .. } | Change::AddPortVlans { .. } | Change::TakeAddress { .. } => Some(Ns::Host),
         Change::SetLink { ns, undo: Undo::WithLink, .. }
@@ -54,7 +55,7 @@ pub(crate) fn socket_of_removal(removal: &Removal<'_>) -> Option<Ns> {
         | Removal::DeleteRoute { ns, .. }
         | Removal::RestoreRoute { ns, .. }
         | Removal::DeleteRule { ns, .. } => Some(*ns),
-        Removal::DeleteNeighbour { .. } => Some(Ns::Host),
+        Removal::DeleteNeighbour { .. } | Removal::Unshape { .. } | Removal::ReleaseIngress { .. } => Some(Ns::Host),
         _ => None,
     }
 }
@@ -78,6 +79,10 @@ pub(crate) fn emit(change: &Change<'_>, sandbox: Option<u32>, batch: &mut Batch<
             link.link = parent.map(|index| index.0);
             link.netns_fd = sandbox.filter(|_| from == Ns::Host);
             link.emit(batch, seq);
+        }
+        Change::CreateIfb { name, mac, mtu } => {
+            let link = NewLink::new(name.as_str(), LinkKind::Ifb);
+            NewLink { mac: Some(mac.0), mtu: Some(mtu), txqlen: Some(0), ..link }.emit(batch, seq);
         }
         Change::TakeAddress { index, cidr, .. } => {
             DelAddr { index: index.0, address: cidr.addr(), prefix: cidr.prefix() }.emit(batch, seq);
@@ -211,6 +216,8 @@ pub(crate) fn emit_removal(removal: &Removal<'_>, batch: &mut Batch<'_>, seq: u3
         Removal::DeleteRoute { index, route, .. } => del_route(index, &route).emit(batch, seq),
         Removal::RestoreRoute { index, route, .. } => add_route(index, &route, batch, seq),
         Removal::DeleteRule { src, table, priority, .. } => source_rule(src, table, priority).emit_del(batch, seq),
+        Removal::Unshape { link } => tc::delete(batch, seq, link.0, tc::BUCKET_HANDLE, tc::ROOT),
+        Removal::ReleaseIngress { link } => tc::delete(batch, seq, link.0, tc::INGRESS_HANDLE, tc::INGRESS),
         Removal::DeleteNeighbour { index, ip } => delete_neighbour(index, ip, batch, seq),
         _ => {}
     }
@@ -244,7 +251,9 @@ pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
         // There already, or without its link, its source address or the network of its next hop.
         Removal::RestoreRoute { .. } => &[ENODEV, EEXIST, EINVAL, ENETUNREACH, EHOSTUNREACH],
         Removal::DeleteRule { .. } => &[ENOENT],
-        Removal::DeleteNeighbour { .. } => &[ENODEV, ENOENT],
+        Removal::DeleteNeighbour { .. } | Removal::ReleaseIngress { .. } => &[ENODEV, ENOENT],
+        // The root has another handle: that of the kernel's own, or of somebody else's.
+        Removal::Unshape { .. } => &[ENODEV, ENOENT, EINVAL],
         _ => &[],
     };
     absent.contains(&errno)
@@ -253,6 +262,7 @@ pub(crate) fn is_gone(removal: &Removal<'_>, errno: i32) -> bool {
 /// The inverse of an applied change of [`socket_of`].
 pub(crate) fn inverse(change: &Change<'_>) -> Option<Removal<'static>> {
     match *change {
+        Change::CreateIfb { name, .. } => Some(Removal::DeleteLink { ns: Ns::Host, name }),
         Change::CreateVeth { host, .. } => Some(Removal::DeleteLink { ns: Ns::Host, name: host }),
         Change::TakeAddress { name, cidr, .. } => Some(Removal::RestoreAddress { name, cidr }),
         Change::CreateLink { name, .. } => Some(Removal::DeleteLink { ns: Ns::Sandbox, name }),

@@ -35,6 +35,8 @@ const BLACK_BOX: [&str; 19] = [
     "static_ipam",
     "tuning",
     "vrf",
+    "bandwidth",
+    "bandwidth_traffic",
     "portmap",
     "ptp",
     "sbr",

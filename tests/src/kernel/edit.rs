@@ -9,6 +9,7 @@ use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, Li
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Snapshot, socket};
@@ -31,6 +32,39 @@ pub(super) fn try_create(name: &str, lower: Option<&str>, info: Vec<LinkInfo>) -
     }
     link.attributes.push(LinkAttribute::LinkInfo(info));
     socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewLink(link))
+}
+
+/// Puts a qdisc at the root of what a link sends through.
+pub(super) fn try_qdisc(name: &str, kind: &str) -> io::Result<()> {
+    let mut qdisc = TcMessage::default();
+    qdisc.header.index = i32::try_from(Snapshot::here().link(name).index).expect("an index");
+    qdisc.header.parent = TcHandle::ROOT;
+    qdisc.attributes.push(TcAttribute::Kind(kind.to_owned()));
+    socket::change(NLM_F_CREATE | NLM_F_EXCL, RouteNetlinkMessage::NewQueueDiscipline(qdisc))
+}
+
+/// Takes away the qdisc that sees what a link receives, with its filters.
+pub fn delete_ingress(name: &str) {
+    let mut qdisc = TcMessage::default();
+    qdisc.header.index = i32::try_from(Snapshot::here().link(name).index).expect("an index");
+    qdisc.header.parent = TcHandle::INGRESS;
+    qdisc.header.handle = TcHandle { major: 0xffff, minor: 0 };
+    let request = RouteNetlinkMessage::DelQueueDiscipline(qdisc);
+    socket::change(0, request).unwrap_or_else(|e| panic!("ingress qdisc of {name}: {e}"));
+}
+
+/// Takes away the qdisc at the root of what a link sends through.
+pub fn delete_root(name: &str) {
+    let mut qdisc = TcMessage::default();
+    qdisc.header.index = i32::try_from(Snapshot::here().link(name).index).expect("an index");
+    qdisc.header.parent = TcHandle::ROOT;
+    let request = RouteNetlinkMessage::DelQueueDiscipline(qdisc);
+    socket::change(0, request).unwrap_or_else(|e| panic!("qdisc of {name}: {e}"));
+}
+
+/// Makes a link of a kind that has no settings.
+pub fn plain(name: &str, kind: InfoKind) {
+    create(name, vec![LinkInfo::Kind(kind)]);
 }
 
 /// Makes a bridge.

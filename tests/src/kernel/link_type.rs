@@ -30,12 +30,26 @@ pub enum LinkType {
     VlanFiltering,
     /// A link whose other end is a file.
     Tun,
+    /// A link for what another one receives.
+    Ifb,
+    /// A queue for each flow, on a link.
+    FqCodel,
 }
 
 impl LinkType {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Dummy, Self::Veth, Self::Vlan, Self::Ipvlan, Self::Macvlan, Self::Vrf, Self::VlanFiltering, Self::Tun];
+    pub const ALL: [Self; 10] = [
+        Self::Dummy,
+        Self::Veth,
+        Self::Vlan,
+        Self::Ipvlan,
+        Self::Macvlan,
+        Self::Vrf,
+        Self::VlanFiltering,
+        Self::Tun,
+        Self::Ifb,
+        Self::FqCodel,
+    ];
 
     /// As `ip link` names it.
     pub fn name(self) -> &'static str {
@@ -48,6 +62,8 @@ impl LinkType {
             Self::Vrf => "vrf",
             Self::VlanFiltering => "bridge with vlan_filtering",
             Self::Tun => "tun",
+            Self::Ifb => "ifb",
+            Self::FqCodel => "with the queue fq_codel",
         }
     }
 
@@ -105,6 +121,8 @@ impl LinkType {
                 if filters { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
             }
             Self::Tun => tun(),
+            Self::Ifb => edit::try_create("link", None, vec![LinkInfo::Kind(InfoKind::Ifb)]),
+            Self::FqCodel => edit::try_qdisc("lo", "fq_codel"),
         }
     }
 }

@@ -4,12 +4,14 @@
 pub mod edit;
 mod link_type;
 mod read;
+mod shaping;
 mod socket;
 
 use std::net::IpAddr;
 
 pub use link_type::LinkType;
-pub use read::{Address, Link, Neighbour, Qdisc, Route, Rule};
+pub use read::{Address, Link, Neighbour, Route, Rule};
+pub use shaping::{Bucket, Qdisc, Redirection};
 
 /// What a network namespace holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub rules: Vec<Rule>,
     /// Queueing disciplines.
     pub qdiscs: Vec<Qdisc>,
+    /// Filters that send what a device receives by another one first.
+    pub redirections: Vec<Redirection>,
 }
 
 impl Snapshot {
@@ -67,6 +71,22 @@ impl Snapshot {
         self.routes.iter().filter(|r| r.dev == link && r.table == 254 && r.protocol != "kernel").collect()
     }
 
+    /// The token bucket of a device, if there is one.
+    pub fn bucket(&self, dev: &str) -> Option<Bucket> {
+        self.qdiscs.iter().filter(|q| q.dev == dev).find_map(|q| q.bucket)
+    }
+
+    /// Kind and handle of each qdisc of a device, `tbf 1:`; the kernel's own, which have no handle, are left out.
+    pub fn qdiscs_of(&self, dev: &str) -> Vec<String> {
+        let made = self.qdiscs.iter().filter(|q| q.dev == dev && q.handle != 0);
+        made.map(|q| format!("{} {:x}:", q.kind, q.handle)).collect()
+    }
+
+    /// Where all that a device receives is sent first.
+    pub fn redirection(&self, dev: &str) -> Option<&str> {
+        self.redirections.iter().find(|r| r.dev == dev).map(|r| r.to.as_str())
+    }
+
     /// Whether the main table has a route to `destination` (`0.0.0.0/0` for the default) through `via`.
     pub fn has_route(&self, destination: &str, via: Option<IpAddr>) -> bool {
         self.routes.iter().any(|r| r.table == 254 && r.destination == destination && r.via == via)
@@ -80,6 +100,7 @@ impl Snapshot {
         lines.extend(self.routes.iter().filter(|r| !r.follows_an_address()).map(Route::line));
         lines.extend(self.rules.iter().map(Rule::line));
         lines.extend(self.qdiscs.iter().map(Qdisc::line));
+        lines.extend(self.redirections.iter().map(Redirection::line));
         lines.sort();
         lines
     }

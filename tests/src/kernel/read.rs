@@ -10,10 +10,9 @@ use netlink_packet_route::link::{
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric};
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
-use netlink_packet_route::tc::{TcAttribute, TcMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::{Snapshot, socket};
+use super::{Snapshot, shaping, socket};
 
 /// A network device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,17 +125,6 @@ pub struct Rule {
     pub table: u32,
 }
 
-/// A queueing discipline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Qdisc {
-    /// Device name.
-    pub dev: String,
-    /// `tbf`, `ingress`, `noqueue`, …
-    pub kind: String,
-    /// Handle, major number.
-    pub handle: u16,
-}
-
 impl Link {
     pub(super) fn line(&self) -> String {
         let Self { name, kind, mac, mtu, up, master, alias, promiscuous, all_multicast, tx_queue_len, .. } = self;
@@ -185,13 +173,7 @@ impl Rule {
     }
 }
 
-impl Qdisc {
-    pub(super) fn line(&self) -> String {
-        format!("qdisc {} {} handle {:x}:", self.dev, self.kind, self.handle)
-    }
-}
-
-type Names = HashMap<u32, String>;
+pub(super) type Names = HashMap<u32, String>;
 
 pub(super) fn snapshot() -> Snapshot {
     let links: Vec<LinkMessage> = take(RouteNetlinkMessage::GetLink(LinkMessage::default()), |m| match m {
@@ -207,10 +189,7 @@ pub(super) fn snapshot() -> Snapshot {
         RouteNetlinkMessage::NewNeighbour(n) => neighbour(&n, &names),
         _ => None,
     });
-    let qdiscs = take(RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()), |m| match m {
-        RouteNetlinkMessage::NewQueueDiscipline(q) => Some(qdisc(&q, &names)),
-        _ => None,
-    });
+    let (qdiscs, redirections) = shaping::read(&names);
     let (mut routes, mut rules) = (Vec::new(), Vec::new());
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut ask = RouteMessage::default();
@@ -227,14 +206,14 @@ pub(super) fn snapshot() -> Snapshot {
         }));
     }
     let links = links.iter().map(|l| link(l, &names)).collect();
-    Snapshot { links, addresses, routes, neighbours, rules, qdiscs }
+    Snapshot { links, addresses, routes, neighbours, rules, qdiscs, redirections }
 }
 
-fn take<T>(ask: RouteNetlinkMessage, pick: impl FnMut(RouteNetlinkMessage) -> Option<T>) -> Vec<T> {
+pub(super) fn take<T>(ask: RouteNetlinkMessage, pick: impl FnMut(RouteNetlinkMessage) -> Option<T>) -> Vec<T> {
     socket::dump(&ask).into_iter().filter_map(pick).collect()
 }
 
-fn name_of(index: u32, names: &Names) -> String {
+pub(super) fn name_of(index: u32, names: &Names) -> String {
     names.get(&index).cloned().unwrap_or_default()
 }
 
@@ -402,13 +381,4 @@ fn rule(message: &RuleMessage) -> Rule {
         }
     }
     rule
-}
-
-fn qdisc(message: &TcMessage, names: &Names) -> Qdisc {
-    let kind = message.attributes.iter().find_map(|a| match a {
-        TcAttribute::Kind(kind) => Some(kind.clone()),
-        _ => None,
-    });
-    let index = u32::try_from(message.header.index).unwrap_or_default();
-    Qdisc { dev: name_of(index, names), kind: kind.unwrap_or_default(), handle: message.header.handle.major }
 }

@@ -186,6 +186,14 @@ impl Backend for Host {
         unimplemented!()
     }
 
+    fn shaping(&mut self, _: IfIndex) -> Result<crate::shaping::Shaping> {
+        unimplemented!()
+    }
+
+    fn probe_shaping(&mut self, _: bool) -> Result<()> {
+        unimplemented!()
+    }
+
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         if self.is_dir(path) {
             return Err(err!(IO, "reading failed", "is a directory"));

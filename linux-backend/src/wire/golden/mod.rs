@@ -9,6 +9,7 @@ mod kernel;
 mod link_requests;
 mod net_requests;
 mod replies;
+mod tc;
 
 extern crate std;
 

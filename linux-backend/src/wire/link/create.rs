@@ -18,6 +18,8 @@ pub enum LinkKind<'a> {
     },
     /// What is sent by it is gone.
     Dummy,
+    /// What another link receives can be queued in it (an intermediate functional block).
+    Ifb,
     /// Shares the link below it under a hardware address of its own.
     Macvlan {
         /// `MACVLAN_MODE_*`: 1 private, 2 VEPA, 4 bridge, 8 passthru.
@@ -132,6 +134,7 @@ impl<'a> NewLink<'a> {
                 }
             }
             LinkKind::Dummy => put_kind(batch, IFLA_INFO_KIND, "dummy"),
+            LinkKind::Ifb => put_kind(batch, IFLA_INFO_KIND, "ifb"),
             LinkKind::Macvlan { mode, broadcast_queue } => {
                 put_kind(batch, IFLA_INFO_KIND, "macvlan");
                 let data = batch.nest_begin(IFLA_INFO_DATA);

@@ -165,6 +165,14 @@ impl Backend for Watched<'_> {
         self.calls.push("probe_filter");
         self.inner.probe_filter()
     }
+    fn shaping(&mut self, index: IfIndex) -> Result<picocni_core::shaping::Shaping> {
+        self.calls.push("shaping");
+        self.inner.shaping(index)
+    }
+    fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
+        self.calls.push("probe_shaping");
+        self.inner.probe_shaping(fq_codel)
+    }
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         self.calls.push("read_file");
         self.inner.read_file(path, out)
