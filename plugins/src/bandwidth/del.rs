@@ -2,7 +2,7 @@
 
 use picocni_core::conf::ValidAttachments;
 use picocni_core::error::Result;
-use picocni_core::observe::{Link, LinkKind, Ns};
+use picocni_core::observe::{Link, LinkKind};
 use picocni_core::op::{Plan, Removal};
 use picocni_core::plugin::Call;
 use picocni_core::session::Session;
@@ -24,10 +24,8 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     if session.has_sandbox() && (shaped || ifb.is_some()) {
         lift(ifb.as_ref(), shaped, call, session)?;
     }
-    match ifb {
-        Some(ifb) => session.removal(Removal::DeleteLink { ns: Ns::Host, name: ifb.name }),
-        None => Ok(()),
-    }
+    // In a list in one process it goes with the pod's link.
+    ifb.map_or(Ok(()), |ifb| session.delete_link_later(ifb.name))
 }
 
 /// What is set at the host's end, if the sandbox still tells which that is.
