@@ -8,7 +8,7 @@ use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, Route};
-use crate::op::{Change, Removal};
+use crate::op::{Change, Policy, Removal};
 
 /// Where a plugin's program was found.
 #[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
@@ -164,6 +164,19 @@ pub trait Backend {
     /// # Errors
     /// Code 101.
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool>;
+
+    /// What of a network policy is not as it was set; `None`: it is in force.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>>;
+
+    /// Whether the packet filter can judge frames between ports of a bridge by
+    /// the connection that they belong to.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn tracks_bridges(&mut self) -> Result<bool>;
 
     /// Whether the packet filter can publish ports and masquerade at all.
     ///

@@ -10,14 +10,14 @@ use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
-use picocni_core::op::{Change, Removal};
+use picocni_core::op::{Change, Policy, Removal};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, netns, observe, sysctl};
+use crate::{exec, files, filter, netns, observe, policy, sysctl};
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -300,6 +300,16 @@ impl Backend for Linux<'_> {
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         let (socket, memory) = self.filter_parts()?;
         filter::is_masqueraded(socket, &mut memory.send, &mut memory.receive, ip, tag)
+    }
+
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>> {
+        let (socket, memory) = self.filter_parts()?;
+        policy::lacks(socket, memory, policy)
+    }
+
+    fn tracks_bridges(&mut self) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        policy::tracks_bridges(socket, memory)
     }
 
     fn probe_filter(&mut self) -> Result<()> {

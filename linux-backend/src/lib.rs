@@ -21,6 +21,7 @@ pub mod host;
 mod moved;
 mod netns;
 mod observe;
+mod policy;
 mod remove;
 mod shared;
 pub mod socket;

@@ -27,6 +27,7 @@ pub mod loopback;
 pub mod mac;
 pub mod macvlan;
 pub mod masquerade;
+pub mod policy;
 pub mod portmap;
 pub mod program;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub const REGISTRY: &[&dyn Plugin] = &[
     &ipvlan::Ipvlan,
     &loopback::Loopback,
     &macvlan::Macvlan,
+    &policy::Policy,
     &portmap::Portmap,
     &ptp::Ptp,
     &static_ipam::Static,

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{LinkChange, LinkId, OnFailure, Undo, VlanRange};
+use super::{LinkChange, LinkId, OnFailure, Policy, Undo, VlanRange};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
 use crate::observe::{LinkKind, Ns, PublishedPort, Route};
@@ -293,6 +293,12 @@ pub enum Change<'a> {
         /// Owner's tag.
         tag: &'a str,
     },
+    /// A network policy, in the place of an earlier one of the same owner, in one
+    /// step; inverse: [`Removal::LiftPolicy`](super::Removal::LiftPolicy).
+    Enforce {
+        /// Whose, and what.
+        policy: Policy<'a>,
+    },
 }
 
 impl Change<'_> {
@@ -327,6 +333,7 @@ impl Change<'_> {
             Change::Publish { .. } => "publish port",
             Change::PublishSource { .. } => "translate source",
             Change::Masquerade { .. } => "masquerade",
+            Change::Enforce { .. } => "enforce policy",
         }
     }
 
@@ -383,6 +390,7 @@ impl Put for Change<'_> {
             Change::Publish { port, .. } => put!(out, *port),
             Change::PublishSource { to, .. } => put!(out, *to),
             Change::Masquerade { ip, net, .. } => put!(out, *ip, " out of ", *net),
+            Change::Enforce { policy } => put!(out, policy.tag),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
-use crate::op::{Change, OnFailure, Removal};
+use crate::op::{Change, OnFailure, Policy, Removal};
 
 /// Which operation fails, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list` and `read_file`.
+    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list`, `read_file`
+    /// and `tracks_bridges`.
     pub observations: bool,
 }
 
@@ -273,6 +274,15 @@ impl Backend for FaultBackend<'_> {
 
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         self.inner.is_masqueraded(ip, tag)
+    }
+
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>> {
+        self.inner.lacks_policy(policy)
+    }
+
+    fn tracks_bridges(&mut self) -> Result<bool> {
+        self.observe("look at the packet filter")?;
+        self.inner.tracks_bridges()
     }
 
     fn probe_filter(&mut self) -> Result<()> {

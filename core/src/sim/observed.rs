@@ -13,7 +13,7 @@ use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::{Cidr, Family, parse_ip};
 use crate::observe::{Address, Link, Ns, PublishedPort, Route};
-use crate::op::{Change, Removal};
+use crate::op::{Change, Policy, Removal};
 use crate::put;
 use crate::text::fits;
 
@@ -170,6 +170,14 @@ impl Backend for SimBackend {
 
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         Ok(self.filter.masqueraded.iter().any(|known| known.ip == ip && known.tag == tag))
+    }
+
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>> {
+        Ok(self.filter.lacks(policy))
+    }
+
+    fn tracks_bridges(&mut self) -> Result<bool> {
+        Ok(!self.filter.missing && !self.filter.bridges_untracked)
     }
 
     fn probe_filter(&mut self) -> Result<()> {
