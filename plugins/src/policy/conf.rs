@@ -6,11 +6,10 @@ use picocni_core::config_keys;
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
 use picocni_core::json::Key;
-use picocni_core::json::raw::{Elements, Members, member};
+use picocni_core::json::raw::{Elements, Members, at, member};
 use picocni_core::limits;
 use picocni_core::net::Cidr;
 use picocni_core::op::{Direction, PolicyLine, PortRange};
-use picocni_core::plugin::Call;
 use picocni_core::put;
 use picocni_core::text::{Put, Sink, parse_u32};
 
@@ -33,23 +32,23 @@ pub(super) struct Conf {
 }
 
 impl Conf {
-    /// The policy of a call: that of the runtime if there is one, else that of
-    /// the config; `None` if neither has one. Both are checked.
+    /// The policy in a config's canonical text: that of the runtime if there is
+    /// one, else that of the config; `None` if neither is there. Both are checked.
     ///
     /// # Errors
     /// Code 7 for wrong values, code 2 for what this release does not serve,
     /// code 100.
-    pub(super) fn read(call: &Call<'_>) -> Result<Option<Self>> {
-        let own = SPEC.map(|key| member(call.text, key).filter(|value| *value != "null").unwrap_or(""));
+    pub(super) fn read(text: &str) -> Result<Option<Self>> {
+        let own = SPEC.map(|key| member(text, key).filter(|value| *value != "null").unwrap_or(""));
         let fixed = if own == [""; 3] { None } else { Some(Self::of(own, &At::new(""))?) };
-        let given = call.at(&["runtimeConfig", "policy"]);
+        let given = at(text, &["runtimeConfig", "policy"]);
         if given.is_empty() || given == "null" {
             return Ok(fixed);
         }
-        let at = At::new("runtimeConfig.policy");
+        let root = At::new("runtimeConfig.policy");
         let mut spec = [""; 3];
-        object(given, &SPEC, &mut spec, &at)?;
-        Self::of(spec, &at).map(Some)
+        object(given, &SPEC, &mut spec, &root)?;
+        Self::of(spec, &root).map(Some)
     }
 
     fn of([types, ingress, egress]: [&str; 3], at: &At) -> Result<Self> {

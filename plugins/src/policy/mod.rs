@@ -51,7 +51,7 @@ impl Plugin for Policy {
     /// An earlier policy of the attachment is replaced in one step, unless its
     /// addresses are others by now: then it was one of an earlier life.
     fn add(&self, call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
-        let conf = Conf::read(call)?;
+        let conf = Conf::read(call.text)?;
         let prev = call.required_prev()?;
         let tag = call.owner().tag();
         let found = match &conf {
@@ -78,7 +78,7 @@ impl Plugin for Policy {
 
     /// Every chain and element is as ADD set it, and the host still enforces.
     fn check(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-        let Some(conf) = Conf::read(call)? else { return Ok(()) };
+        let Some(conf) = Conf::read(call.text)? else { return Ok(()) };
         let target =
             target::find(call, session, call.required_prev()?).map_err(|error| error.as_code(Code::CHANGED))?;
         let tag = call.owner().tag();
@@ -102,7 +102,7 @@ impl Plugin for Policy {
     }
 
     fn status(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-        Conf::read(call)?;
+        Conf::read(call.text)?;
         session.backend.probe_filter()?;
         if session.backend.tracks_bridges().map_err(|error| error.as_code(Code::NOT_AVAILABLE))? {
             return Ok(());
