@@ -167,6 +167,7 @@ impl Needs {
 
 /// Enforces a policy in the place of an earlier one of the same owner, in one
 /// transaction.
+#[inline(never)]
 pub(crate) fn enforce(socket: &mut Socket, memory: &mut Memory, policy: &Policy<'_>) -> Result<()> {
     // An element is also the last of a transaction, which must be acknowledged.
     if keys(policy.addresses, policy.port).next().is_none() || !(policy.ingress || policy.egress) {
@@ -213,6 +214,7 @@ pub(crate) fn enforce(socket: &mut Socket, memory: &mut Memory, policy: &Policy<
 }
 
 /// Stops enforcing what is an owner's; what is not there is success.
+#[inline(never)]
 pub(crate) fn lift(
     socket: &mut Socket,
     memory: &mut Memory,
@@ -251,6 +253,7 @@ pub(crate) fn lift(
 }
 
 /// What of a policy is not as it was set.
+#[inline(never)]
 pub(crate) fn lacks(socket: &mut Socket, memory: &mut Memory, policy: &Policy<'_>) -> Result<Option<&'static str>> {
     let kernel = &mut Kernel { socket, memory };
     let digest = layout::digest_text(policy);

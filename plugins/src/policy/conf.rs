@@ -51,7 +51,7 @@ impl Conf {
         Self::of(spec, &root).map(Some)
     }
 
-    fn of([types, ingress, egress]: [&str; 3], at: &At) -> Result<Self> {
+    fn of([types, ingress, egress]: [&str; 3], at: &At<'_>) -> Result<Self> {
         let mut conf = Conf { ingress: false, egress: false, lines: heapless::Vec::new() };
         let list = at.key("policyTypes");
         for (index, value) in array(types, &list)?.enumerate() {
@@ -85,7 +85,7 @@ impl Conf {
     }
 
     /// Every pair of a peer and a port is a line.
-    fn rule(&mut self, direction: Direction, rule: &str, at: &At) -> Result<()> {
+    fn rule(&mut self, direction: Direction, rule: &str, at: &At<'_>) -> Result<()> {
         let others = match direction {
             Direction::Ingress => "from",
             Direction::Egress => "to",
@@ -104,8 +104,9 @@ impl Conf {
             return self.allow(direction, None, &ranges, &mut |_| Ok(()));
         }
         for (index, peer) in peers {
-            let at = list.index(index).key("ipBlock");
-            let [cidr, except] = read_peer(peer, &list.index(index))?;
+            let own = list.index(index);
+            let [cidr, except] = read_peer(peer, &own)?;
+            let at = own.key("ipBlock");
             let block = read_cidr(cidr, &at.key("cidr"))?;
             let list = at.key("except");
             self.allow(direction, Some(block), &ranges, &mut |conf| {
@@ -161,7 +162,7 @@ fn too_many() -> Error {
 }
 
 /// `cidr` and `except` of the peer's block.
-fn read_peer<'a>(peer: &'a str, at: &At) -> Result<[&'a str; 2]> {
+fn read_peer<'a>(peer: &'a str, at: &At<'_>) -> Result<[&'a str; 2]> {
     let mut parts = [""; 3];
     object(peer, &["ipBlock", "podSelector", "namespaceSelector"], &mut parts, at)?;
     let [block, pods, namespaces] = parts;
@@ -181,12 +182,12 @@ fn read_peer<'a>(peer: &'a str, at: &At) -> Result<[&'a str; 2]> {
     Ok(parts)
 }
 
-fn read_cidr(value: &str, at: &At) -> Result<Cidr> {
+fn read_cidr(value: &str, at: &At<'_>) -> Result<Cidr> {
     let cidr = text(value).and_then(Cidr::parse).map(Cidr::network);
     cidr.ok_or_else(|| wrong(at, value, "\"ADDRESS/PREFIX\", IPv4 or IPv6"))
 }
 
-fn read_ports(value: &str, at: &At) -> Result<PortRange> {
+fn read_ports(value: &str, at: &At<'_>) -> Result<PortRange> {
     let mut parts = [""; 3];
     object(value, &["protocol", "port", "endPort"], &mut parts, at)?;
     let [protocol, port, end] = parts;
@@ -217,7 +218,7 @@ fn read_ports(value: &str, at: &At) -> Result<PortRange> {
 }
 
 /// The values of an object's keys, "" for one that is absent; any other key is an error.
-fn object<'a>(value: &'a str, keys: &[&str], values: &mut [&'a str], at: &At) -> Result<()> {
+fn object<'a>(value: &'a str, keys: &[&str], values: &mut [&'a str], at: &At<'_>) -> Result<()> {
     if !value.starts_with(['{']) {
         return Err(wrong(at, value, "an object"));
     }
@@ -239,7 +240,7 @@ fn object<'a>(value: &'a str, keys: &[&str], values: &mut [&'a str], at: &At) ->
 }
 
 /// The elements of a list, none if it is absent.
-fn array<'a>(value: &'a str, at: &At) -> Result<Elements<'a>> {
+fn array<'a>(value: &'a str, at: &At<'_>) -> Result<Elements<'a>> {
     if value.is_empty() || value.starts_with(['[']) {
         Ok(Elements::new(value))
     } else {
@@ -253,13 +254,13 @@ fn text(value: &str) -> Option<&str> {
 }
 
 #[cold]
-fn wrong(at: &At, seen: &str, wanted: &'static str) -> Error {
+fn wrong(at: &At<'_>, seen: &str, wanted: &'static str) -> Error {
     let seen = if seen.is_empty() { "missing" } else { seen };
     err!(CONFIG, "invalid policy", *at, " is ", Seen(seen), ", expected ", wanted)
 }
 
 #[cold]
-fn unsupported(at: &At, why: &'static str) -> Error {
+fn unsupported(at: &At<'_>, why: &'static str) -> Error {
     err!(UNSUPPORTED, "unsupported field", *at, why)
 }
 
@@ -276,32 +277,43 @@ impl Put for Seen<'_> {
     }
 }
 
-/// Where in the config a value is: the keys to it. The longest has some 80 bytes.
-#[derive(Debug, Clone)]
-struct At(heapless::String<128>);
+/// Where in the config a value is: written out for an error alone.
+#[derive(Debug, Clone, Copy)]
+struct At<'p> {
+    above: Option<&'p At<'p>>,
+    key: &'p str,
+    index: Option<usize>,
+}
 
-impl At {
-    fn new(root: &str) -> Self {
-        let mut at = At(heapless::String::new());
-        put!(&mut at.0, root);
-        at
+impl<'p> At<'p> {
+    const fn new(root: &'p str) -> Self {
+        At { above: None, key: root, index: None }
     }
 
-    fn key(&self, key: &str) -> Self {
-        let mut at = self.clone();
-        put!(&mut at.0, if at.0.is_empty() { "" } else { "." }, key);
-        at
+    const fn key(&'p self, key: &'p str) -> Self {
+        At { above: Some(self), key, index: None }
     }
 
-    fn index(&self, index: usize) -> Self {
-        let mut at = self.clone();
-        put!(&mut at.0, "[", index, "]");
-        at
+    const fn index(self, index: usize) -> Self {
+        At { index: Some(index), ..self }
+    }
+
+    fn is_root(&self) -> bool {
+        self.above.is_none() && self.key.is_empty()
     }
 }
 
-impl Put for At {
+impl Put for At<'_> {
     fn put(&self, out: &mut dyn Sink) {
-        out.text(if self.0.is_empty() { "the config" } else { &self.0 });
+        if self.is_root() {
+            return out.text("the config");
+        }
+        if let Some(above) = self.above.filter(|above| !above.is_root()) {
+            put!(out, *above, ".");
+        }
+        out.text(self.key);
+        if let Some(index) = self.index {
+            put!(out, "[", index, "]");
+        }
     }
 }

@@ -26,7 +26,7 @@ environment of add, check, del, gc and status (as cnitool has it):
                {\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\"}]}
 
 plugins: bridge dummy flannel host-device host-local ipvlan loopback macvlan
-         portmap ptp static tap tuning vlan
+         policy portmap ptp static tap tuning vlan
 ";
 
 #[cfg(not(feature = "operator"))]

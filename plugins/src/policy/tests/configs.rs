@@ -50,7 +50,10 @@ fn errors_name_the_place_and_what_is_allowed() {
         (r#""ingress":[{"ports":[{"endPort":79}]}],"#, ["ports[0].endPort", "where the range begins"]),
         (r#""ingress":[{"ports":[{"protocol":"ICMP"}]}],"#, ["ports[0].protocol", "SCTP"]),
         (r#""runtimeConfig":{"policy":{"ingres":[]}},"#, ["runtimeConfig.policy", "ingres"]),
-        (r#""runtimeConfig":{"policy":{"egress":[{"ports":[{"port":-1}]}]}},"#, ["runtimeConfig.policy.egress[0]", "-1"]),
+        (
+            r#""runtimeConfig":{"policy":{"egress":[{"ports":[{"port":-1}]}]}},"#,
+            ["runtimeConfig.policy.egress[0]", "-1"],
+        ),
         (r#""runtimeConfig":{"policy":[]},"#, ["runtimeConfig.policy is []", "an object"]),
         // The config's own is checked even if the runtime's stands for it.
         (r#""ingress":[{"form":[]}],"runtimeConfig":{"policy":{}},"#, ["ingress[0]", "form"]),
