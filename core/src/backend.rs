@@ -8,7 +8,7 @@ use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, Route, Rule};
-use crate::op::{Change, Removal};
+use crate::op::{Change, Policy, Removal};
 use crate::packet_filter::{Chain, RuleView};
 use crate::shaping::Shaping;
 
@@ -199,6 +199,19 @@ pub trait Backend {
     /// # Errors
     /// Code 101.
     fn chain_rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()>;
+
+    /// What of a network policy is not as it was set; `None`: it is in force.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>>;
+
+    /// Whether the packet filter can judge frames between ports of a bridge by
+    /// the connection that they belong to.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn tracks_bridges(&mut self) -> Result<bool>;
 
     /// Whether the packet filter can publish ports and masquerade at all.
     ///

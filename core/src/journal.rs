@@ -97,6 +97,11 @@ enum Inverse {
     Unmasquerade {
         ip: IpAddr,
     },
+    LiftPolicy {
+        tag: heapless::String<{ limits::TAG }>,
+        addresses: heapless::Vec<IpAddr, { limits::POLICY_ADDRESSES }>,
+        port: Option<IfIndex>,
+    },
     /// A foreign plugin's ADD is compensated by its DEL.
     Delegate {
         plugin: heapless::String<64>,
@@ -143,6 +148,9 @@ impl Inverse {
             Removal::Unpublish { port } => Inverse::Unpublish { port },
             Removal::UnpublishSource { to, via, all } => Inverse::UnpublishSource { to, via, all },
             Removal::Unmasquerade { ip } => Inverse::Unmasquerade { ip },
+            Removal::LiftPolicy { tag, addresses, port } => {
+                Inverse::LiftPolicy { tag: fits(&[&tag])?, addresses: heapless::Vec::from_slice(addresses).ok()?, port }
+            }
             // Not the inverse of any change.
             Removal::DeleteNeighbour { .. }
             | Removal::PurgeConnections { .. }
@@ -178,6 +186,7 @@ impl Inverse {
             Inverse::Unpublish { port } => Removal::Unpublish { port: *port },
             Inverse::UnpublishSource { to, via, all } => Removal::UnpublishSource { to: *to, via: *via, all: *all },
             Inverse::Unmasquerade { ip } => Removal::Unmasquerade { ip: *ip },
+            Inverse::LiftPolicy { tag, addresses, port } => Removal::LiftPolicy { tag, addresses, port: *port },
             Inverse::Delegate { plugin, composed } => return Step::Delegate(plugin, *composed),
         })
     }

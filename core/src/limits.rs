@@ -69,6 +69,13 @@ pub const SYSCTL_VALUE: usize = 256;
 pub const SYSCTLS: usize = 64;
 /// Port mappings of one attachment (each counts once, ranges come expanded).
 pub const PORT_MAPPINGS: usize = 128;
+/// Lines of one network policy: every pair of a peer and a port of a rule, and
+/// every exception of each. Twice as many rules of the packet filter, at most
+/// 700 bytes each, go into one transaction.
+pub const POLICY_LINES: usize = 96;
+/// Addresses of an attachment with a network policy: those of its result, and
+/// link-local ones.
+pub const POLICY_ADDRESSES: usize = IPS + 8;
 /// Range sets of one IPAM config (one address is given per set).
 pub const RANGE_SETS: usize = 8;
 /// Ranges in one set.

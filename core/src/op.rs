@@ -6,9 +6,11 @@
 //! [`Plan`] keeps removals apart and they run last.
 
 mod change;
+mod policy;
 mod removal;
 
 pub use change::Change;
+pub use policy::{Direction, Policy, PolicyLine, PortRange};
 pub use removal::Removal;
 
 use crate::error::{Error, Result};

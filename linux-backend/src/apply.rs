@@ -19,6 +19,7 @@ use crate::filter;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
+use crate::policy;
 use crate::rules;
 use crate::shape;
 use crate::shared;
@@ -181,6 +182,11 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             let (socket, memory) = linux.filter_parts()?;
             guard::add(socket, memory, port.0, mac.0, tag)?;
             Ok(Some(Removal::UnguardSource { port, mac }))
+        }
+        Change::Enforce { policy: wanted } => {
+            let (socket, memory) = linux.filter_parts()?;
+            policy::enforce(socket, memory, &wanted)?;
+            Ok(Some(Removal::LiftPolicy { tag: wanted.tag, addresses: wanted.addresses, port: wanted.port }))
         }
         Change::EnsureAddress { index, cidr } => ensure_address(linux, change, index, cidr).map(|()| None),
         Change::EnsureSysctl { key, value, on_failure } => {

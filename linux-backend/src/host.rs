@@ -10,7 +10,7 @@ use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
-use picocni_core::op::{Change, Removal};
+use picocni_core::op::{Change, Policy, Removal};
 use picocni_core::packet_filter::{Chain, RuleView};
 use picocni_core::shaping::Shaping;
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -20,7 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, guard, netns, observe, parting, rules, sysctl};
+use crate::{exec, files, filter, guard, netns, observe, parting, policy, rules, sysctl};
 
 /// A kernel without netfilter has no such socket.
 const EPROTONOSUPPORT: i32 = 93;
@@ -347,6 +347,16 @@ impl Backend for Linux<'_> {
             Err(error) if error.errno() == EPROTONOSUPPORT => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>> {
+        let (socket, memory) = self.filter_parts()?;
+        policy::lacks(socket, memory, policy)
+    }
+
+    fn tracks_bridges(&mut self) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        policy::tracks_bridges(socket, memory)
     }
 
     fn probe_filter(&mut self) -> Result<()> {

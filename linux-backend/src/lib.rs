@@ -23,6 +23,7 @@ mod moved;
 mod netns;
 mod observe;
 mod parting;
+mod policy;
 mod remove;
 mod rules;
 mod shape;

@@ -14,6 +14,7 @@ use crate::group;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
+use crate::policy;
 use crate::rules;
 use crate::sysctl;
 use crate::wire::nlmsg::Batch;
@@ -153,6 +154,10 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         Removal::UnguardSource { port, mac } => {
             let (socket, memory) = linux.filter_parts()?;
             guard::remove(socket, memory, port.0, mac.0)
+        }
+        Removal::LiftPolicy { tag, addresses, port } => {
+            let (socket, memory) = linux.filter_parts()?;
+            policy::lift(socket, memory, tag, addresses, port)
         }
         // Sent in batches.
         Removal::DeleteLink { .. }

@@ -7,8 +7,10 @@ use rustix::io::Errno;
 use crate::transport::Raw;
 use crate::wire::nlmsg::{Message, Messages};
 
-/// Bytes of one batch: 64 operations of the longest kind.
-pub const SEND: usize = 64 * 1024;
+/// Bytes of one batch: a network policy of [`POLICY_LINES`](picocni_core::limits::POLICY_LINES) lines in both tables,
+/// which is more than 64 operations of the longest kind. The kernel's own limit
+/// of a socket is 208 KiB as a rule.
+pub const SEND: usize = 160 * 1024;
 /// Bytes of one reply: the kernel's dumps come in pieces of at most 32 KiB.
 pub const RECEIVE: usize = 32 * 1024;
 /// Bytes of the kernel's own explanation that are kept.

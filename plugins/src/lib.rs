@@ -32,6 +32,7 @@ pub mod mac;
 pub mod macvlan;
 pub mod masquerade;
 pub mod one_process;
+pub mod policy;
 pub mod portmap;
 pub mod predecessor;
 pub mod program;
@@ -63,6 +64,7 @@ pub const REGISTRY: &[&dyn Plugin] = &[
     &loopback::Loopback,
     &macvlan::Macvlan,
     &one_process::OneProcess,
+    &policy::Policy,
     &portmap::Portmap,
     &ptp::Ptp,
     &sbr::Sbr,

@@ -55,6 +55,11 @@ fn links_can_queue_by_flow() {
 }
 
 #[test]
+fn bridges_can_track_connections() {
+    needs!(BridgeTracking);
+}
+
+#[test]
 fn a_missing_link_type_is_a_reason_to_skip_on_the_host_alone() {
     for link_type in LinkType::ALL {
         match (link_type.try_out(), vm::is_here()) {

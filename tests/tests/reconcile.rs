@@ -6,15 +6,16 @@ use std::process::Command;
 use picocni_tests::outside::Outside;
 use picocni_tests::peer::Peer;
 use picocni_tests::sandbox::{self, Sandbox};
-use picocni_tests::skip;
 use picocni_tests::tool::{Tool, network};
 use picocni_tests::traffic::{Protocol, Server, ask, who};
+use picocni_tests::{kernel, skip};
 use serde_json::{Value, json};
 
 fn plugins() -> Value {
     json!([
         {"type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true,
             "ipam": {"type": "host-local", "subnet": "10.1.2.0/24"}},
+        {"type": "policy", "ingress": [{"ports": [{"port": 80}]}]},
         {"type": "portmap", "capabilities": {"portMappings": true}}
     ])
 }
@@ -58,6 +59,10 @@ fn a_flushed_packet_filter_is_as_it_was() {
                 skip!("nft is not here: run `tests/run` once");
             }
             let outside = Outside::new(host);
+            // A kernel without connection tracking on bridges enforces policies by these.
+            for key in ["iptables", "ip6tables"] {
+                kernel::set_sysctl(&format!("net/bridge/bridge-nf-call-{key}"), "1");
+            }
             network("10-net.conflist", &conf);
             let (web, _web, web_path) = pod(host, "web", 8080);
             let (other, _other, other_path) = pod(host, "other", 8081);
@@ -75,7 +80,12 @@ fn a_flushed_packet_filter_is_as_it_was() {
             assert_eq!(rules(), "", "a dry run changes nothing");
             let said = web.run(&["reconcile"]);
             let out = said.expect_success();
-            for what in ["published ports of portmap", "masquerade of bridge", "source guard of bridge"] {
+            for what in [
+                "published ports of portmap",
+                "masquerade of bridge",
+                "source guard of bridge",
+                "network policy of policy",
+            ] {
                 assert_eq!(out.matches(what).count(), 2, "{out}");
             }
             assert!(out.ends_with("0 right, 2 put back, 0 failed\n"), "{out}");

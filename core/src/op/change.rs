@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{LinkChange, LinkId, OnFailure, Undo, VlanRange};
+use super::{LinkChange, LinkId, OnFailure, Policy, Undo, VlanRange};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
 use crate::observe::{LinkKind, Ns, PublishedPort, Route};
@@ -364,6 +364,12 @@ pub enum Change<'a> {
         /// Its comment, "" for none.
         comment: &'a str,
     },
+    /// A network policy, in the place of an earlier one of the same owner, in one
+    /// step; inverse: [`Removal::LiftPolicy`](super::Removal::LiftPolicy).
+    Enforce {
+        /// Whose, and what.
+        policy: Policy<'a>,
+    },
 }
 
 impl Change<'_> {
@@ -405,6 +411,7 @@ impl Change<'_> {
             Change::Masquerade { .. } => "masquerade",
             Change::EnsureChain { .. } => "ensure chain",
             Change::AppendRule { .. } => "append rule",
+            Change::Enforce { .. } => "enforce policy",
         }
     }
 
@@ -468,6 +475,7 @@ impl Put for Change<'_> {
             Change::Masquerade { ip, net, .. } => put!(out, *ip, " out of ", *net),
             Change::EnsureChain { chain, .. } => put!(out, *chain),
             Change::AppendRule { chain, rule, .. } => put!(out, *chain, ": ", **rule),
+            Change::Enforce { policy } => put!(out, policy.tag),
         }
     }
 }

@@ -160,6 +160,15 @@ pub enum Removal<'a> {
         /// Pod's address.
         ip: IpAddr,
     },
+    /// Stop enforcing a network policy.
+    LiftPolicy {
+        /// Owner's tag.
+        tag: &'a str,
+        /// The attachment's addresses.
+        addresses: &'a [IpAddr],
+        /// Its bridge port.
+        port: Option<IfIndex>,
+    },
     /// Forget connections to a host port, so that they follow the new rules.
     PurgeConnections {
         /// Transport.
@@ -215,6 +224,7 @@ impl Removal<'_> {
             Removal::Unpublish { .. } => "unpublish port",
             Removal::UnpublishSource { .. } => "stop translating",
             Removal::Unmasquerade { .. } => "stop masquerade",
+            Removal::LiftPolicy { .. } => "lift policy",
             Removal::PurgeConnections { .. } => "purge connections",
             Removal::DropRules { .. } => "delete rules",
             Removal::DropChain { .. } => "delete chain",
@@ -244,6 +254,7 @@ impl Put for Removal<'_> {
             Removal::Unclaim { key, .. } => put!(out, *key),
             Removal::Unpublish { port } => put!(out, *port),
             Removal::UnpublishSource { to, .. } => put!(out, *to),
+            Removal::LiftPolicy { tag, .. } => put!(out, *tag),
             Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
             Removal::DropRules { chain, .. } | Removal::DropChain { chain } => put!(out, *chain),
             Removal::DropTable { table } => put!(out, *table),

@@ -117,6 +117,7 @@ impl SimBackend {
             Change::ClearPortVlans { port } | Change::AddPortVlans { port, .. } => {
                 self.net.need(HOST, port).map(|_| None)
             }
+            Change::Enforce { policy } => self.filter.enforce(&policy).map(Some),
             Change::GuardSource { port, mac, tag } => {
                 self.net.need(HOST, port)?;
                 self.filter.guard(port, mac, tag).map(Some)

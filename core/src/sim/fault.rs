@@ -11,7 +11,7 @@ use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
 use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
-use crate::op::{Change, OnFailure, Removal};
+use crate::op::{Change, OnFailure, Policy, Removal};
 use crate::packet_filter::{Chain, RuleView};
 use crate::shaping::Shaping;
 
@@ -25,7 +25,7 @@ pub struct Faults {
     /// Error number of the failure.
     pub errno: i32,
     /// Also count `link`, `sysctl`, `rules`, `find`, `exec`, `lock`, `lock_sandbox`, `list`, `read_file`, `find_chains`,
-    /// `chain_rules` and `shaping`.
+    /// `chain_rules`, `shaping` and `tracks_bridges`.
     pub observations: bool,
 }
 
@@ -308,6 +308,15 @@ impl Backend for FaultBackend<'_> {
     fn chain_rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
         self.observe("read rules")?;
         self.inner.chain_rules(chain, each)
+    }
+
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>> {
+        self.inner.lacks_policy(policy)
+    }
+
+    fn tracks_bridges(&mut self) -> Result<bool> {
+        self.observe("look at the packet filter")?;
+        self.inner.tracks_bridges()
     }
 
     fn probe_filter(&mut self) -> Result<()> {

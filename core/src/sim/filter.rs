@@ -2,14 +2,14 @@
 
 use core::net::IpAddr;
 
-use super::{PUBLISHED, TRANSLATED, keep, taken};
+use super::{POLICIES, PUBLISHED, TRANSLATED, keep, taken};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, Mac};
 use crate::net::Cidr;
 use crate::observe::PublishedPort;
-use crate::op::{Change, Removal};
+use crate::op::{Change, Policy, Removal};
 use crate::text::fits;
 
 type Text = heapless::String<{ limits::TAG }>;
@@ -43,13 +43,24 @@ pub(crate) struct Guarded {
 }
 
 #[derive(Debug)]
+pub(crate) struct Enforced {
+    pub(crate) tag: Text,
+    pub(crate) addresses: heapless::Vec<IpAddr, { limits::POLICY_ADDRESSES }>,
+    pub(crate) port: Option<IfIndex>,
+    pub(crate) digest: u64,
+}
+
+#[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) published: heapless::Vec<Published, PUBLISHED>,
     pub(crate) sources: heapless::Vec<Source, TRANSLATED>,
     pub(crate) masqueraded: heapless::Vec<Masqueraded, TRANSLATED>,
     pub(crate) guarded: heapless::Vec<Guarded, TRANSLATED>,
+    pub(crate) policies: heapless::Vec<Enforced, POLICIES>,
     /// The kernel has no packet filter.
     pub(crate) missing: bool,
+    /// It does not track connections on bridges.
+    pub(crate) bridges_untracked: bool,
 }
 
 /// How full the lists were: what a failed batch goes back to.
@@ -72,7 +83,9 @@ impl Filter {
             sources: heapless::Vec::new(),
             masqueraded: heapless::Vec::new(),
             guarded: heapless::Vec::new(),
+            policies: heapless::Vec::new(),
             missing: false,
+            bridges_untracked: false,
         }
     }
 
@@ -81,7 +94,9 @@ impl Filter {
         self.sources.clear();
         self.masqueraded.clear();
         self.guarded.clear();
+        self.policies.clear();
         self.missing = false;
+        self.bridges_untracked = false;
     }
 
     /// What the table of published ports and masquerade holds is gone with it.
@@ -116,6 +131,31 @@ impl Filter {
         }
         keep(&mut self.guarded, Guarded { port, mac, tag: text(tag)? }, "TRANSLATED")?;
         Ok(Removal::UnguardSource { port, mac })
+    }
+
+    /// In the place of an earlier policy of the same owner.
+    pub(crate) fn enforce<'p>(&mut self, policy: &Policy<'p>) -> Result<Removal<'p>> {
+        self.probe().map_err(|error| error.as_code(crate::error::Code::KERNEL))?;
+        let others = || self.policies.iter().filter(|known| known.tag != policy.tag);
+        if others().any(|known| policy.addresses.iter().any(|ip| known.addresses.contains(ip))) {
+            return Err(taken("address of a policy"));
+        }
+        let addresses = heapless::Vec::from_slice(policy.addresses)
+            .map_err(|_| Error::limit("POLICY_ADDRESSES", limits::POLICY_ADDRESSES))?;
+        self.policies.retain(|known| known.tag != policy.tag);
+        let enforced = Enforced { tag: text(policy.tag)?, addresses, port: policy.port, digest: policy.digest() };
+        keep(&mut self.policies, enforced, "POLICIES")?;
+        Ok(Removal::LiftPolicy { tag: policy.tag, addresses: policy.addresses, port: policy.port })
+    }
+
+    pub(crate) fn lacks(&self, policy: &Policy<'_>) -> Option<&'static str> {
+        match self.policies.iter().find(|known| known.tag == policy.tag) {
+            None => Some("rules"),
+            Some(known) if known.digest != policy.digest() => Some("rules"),
+            Some(known) if policy.addresses.iter().any(|ip| !known.addresses.contains(ip)) => Some("an address"),
+            Some(known) if policy.port.is_some() && known.port != policy.port => Some("the bridge port"),
+            Some(_) => None,
+        }
     }
 
     /// Adds one element; its inverse, or none if it was there already.

@@ -4,8 +4,9 @@
 //!
 //! **What it models.** Namespaces, each with its `lo`; links, veth pairs and
 //! bridges, VRFs; addresses, routes, rules, sysctls and neighbours; files and port claims;
-//! published ports, source translation and masquerade, the chains that others left, and
-//! shaping; foreign plugins by script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
+//! published ports, source translation, masquerade and network policies, the chains that
+//! others left, and shaping; foreign plugins by script. Operations fail with the kernel's
+//! error numbers (`EEXIST` is 17).
 //!
 //! **What it leaves out.** Link-local addresses and connected routes that the
 //! kernel makes by itself, packets, time (every look at the clock is one
@@ -83,6 +84,8 @@ pub const FILES: usize = 512;
 pub const FILE_BYTES: usize = 64 * 1024;
 /// Published ports.
 pub const PUBLISHED: usize = 192;
+/// Network policies.
+pub const POLICIES: usize = 32;
 /// Source translations, and as many masqueraded addresses.
 pub const TRANSLATED: usize = 96;
 /// Chains that others left in the packet filter.

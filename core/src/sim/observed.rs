@@ -13,7 +13,7 @@ use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::{Cidr, Family, parse_ip};
 use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
-use crate::op::{Change, Removal};
+use crate::op::{Change, Policy, Removal};
 use crate::packet_filter::{Chain, RuleView};
 use crate::put;
 use crate::shaping::Shaping;
@@ -215,6 +215,14 @@ impl Backend for SimBackend {
     fn chain_rules(&mut self, chain: &Chain<'_>, each: &mut dyn FnMut(&RuleView<'_>)) -> Result<()> {
         self.chains.rules(chain, each);
         Ok(())
+    }
+
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>> {
+        Ok(self.filter.lacks(policy))
+    }
+
+    fn tracks_bridges(&mut self) -> Result<bool> {
+        Ok(!self.filter.missing && !self.filter.bridges_untracked)
     }
 
     fn probe_filter(&mut self) -> Result<()> {

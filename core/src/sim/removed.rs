@@ -72,6 +72,10 @@ impl SimBackend {
                 self.filter.guarded.retain(|known| (known.port, known.mac) != (port, mac));
                 Ok(())
             }
+            Removal::LiftPolicy { tag, .. } => {
+                self.filter.policies.retain(|known| known.tag != tag);
+                Ok(())
+            }
             Removal::Unpublish { port } => {
                 self.filter.unpublish(&port);
                 Ok(())

@@ -164,6 +164,11 @@ impl SimBackend {
         self.sysctls.read_only = read_only;
     }
 
+    /// Whether the packet filter does not track connections on bridges.
+    pub fn set_bridges_untracked(&mut self, untracked: bool) {
+        self.filter.bridges_untracked = untracked;
+    }
+
     /// Whether the kernel lacks a packet filter.
     pub fn set_filter_missing(&mut self, missing: bool) {
         self.filter.missing = missing;

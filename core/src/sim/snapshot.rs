@@ -379,6 +379,14 @@ impl SimBackend {
                 ],
             );
         }
+        for known in &self.filter.policies {
+            let port = known.port.unwrap_or(IfIndex(0));
+            let parts: [&dyn Put; 6] = [&"policy of ", &known.tag, &" at ", &port.0, &" # ", &known.digest];
+            out.line(false, &parts);
+            for ip in &known.addresses {
+                out.line(false, &[&"policy of ", &known.tag, &" for ", ip]);
+            }
+        }
         for known in &self.filter.masqueraded {
             out.line(false, &[&"masquerade ", &known.ip, &" out of ", &known.net, &" for ", &known.tag]);
         }

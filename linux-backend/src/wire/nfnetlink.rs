@@ -76,7 +76,8 @@ pub fn open<'a>(message: &Message<'a>, subsystem: u8) -> Option<(u8, u8, Attrs<'
 /// An atomic list of nftables changes that is being written into a batch.
 ///
 /// Each message asks for its own acknowledgement, under consecutive sequence
-/// numbers; [`Transaction::commit`] gives the [`Answers`] that knows when all
+/// numbers, unless [`Transaction::acknowledge`] says otherwise; a refusal comes
+/// in any case. [`Transaction::commit`] gives the [`Answers`] that knows when all
 /// have come. Either every change is made or none.
 #[derive(Debug)]
 #[must_use = "a transaction without commit is refused by the kernel"]
@@ -84,6 +85,7 @@ pub struct Transaction<'t, 'b> {
     batch: &'t mut Batch<'b>,
     first: u32,
     last: u32,
+    ack: u16,
 }
 
 impl<'t, 'b> Transaction<'t, 'b> {
@@ -108,16 +110,23 @@ impl<'t, 'b> Transaction<'t, 'b> {
             batch.attr_be32(BATCH_GENID, generation);
         }
         batch.end();
-        Self { batch, first: seq, last: seq }
+        Self { batch, first: seq, last: seq, ack: NLM_F_ACK }
     }
 
     /// Starts the next nftables message and returns its sequence number. The
     /// message stays open for attributes until the next one starts.
     pub fn message(&mut self, msg: u8, family: Family, flags: u16) -> u32 {
         self.last = self.last.wrapping_add(1);
-        let flags = flags | NLM_F_ACK;
+        let flags = flags | self.ack;
         begin(self.batch, NFNL_SUBSYS_NFTABLES, msg, family, flags, self.last);
         self.last
+    }
+
+    /// Whether the messages that follow ask for an acknowledgement; the last of a
+    /// transaction must. A socket has room for some 270 of them, and they are all
+    /// queued before the first can be read.
+    pub const fn acknowledge(&mut self, each: bool) {
+        self.ack = if each { NLM_F_ACK } else { 0 };
     }
 
     /// Where the attributes of the open message go.

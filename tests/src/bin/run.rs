@@ -22,7 +22,7 @@ use picocni_tests::runner::Runner;
 use picocni_tests::{conformance, packages, panics, paths, peer, vm};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
-const BLACK_BOX: [&str; 19] = [
+const BLACK_BOX: [&str; 21] = [
     "protocol",
     "bad_input",
     "versions",

@@ -73,7 +73,7 @@ const IPAM: Profile = Profile { role: Role::Ipam, delegates: false, ..INTERFACE 
 
 const CHAINED: Profile = Profile { role: Role::Chained, delegates: false, furnish: earlier_interface, ..INTERFACE };
 
-static PROFILES: [Profile; 16] = [
+static PROFILES: [Profile; 17] = [
     Profile { plugin: "bridge", keys: || json!({"bridge": "conf0", "isGateway": true}), ..INTERFACE },
     Profile { plugin: "ptp", ..INTERFACE },
     Profile { plugin: "macvlan", lacks: || kernel_without(LinkType::Macvlan), ..ON_MASTER },
@@ -101,6 +101,7 @@ static PROFILES: [Profile; 16] = [
     Profile { plugin: "vrf", keys: || json!({"vrfname": "red"}), lacks: || kernel_without(LinkType::Vrf), ..CHAINED },
     // One direction: the other adds an interface to the result.
     Profile { plugin: "bandwidth", keys: || json!({"ingressRate": 8_000_000, "ingressBurst": 80_000}), ..CHAINED },
+    Profile { plugin: "policy", keys: || json!({"policyTypes": ["Ingress"], "ingress": [{}]}), ..CHAINED },
     Profile {
         plugin: "portmap",
         keys: || {

@@ -182,6 +182,14 @@ impl Backend for Host {
         unimplemented!()
     }
 
+    fn lacks_policy(&mut self, _: &crate::op::Policy<'_>) -> Result<Option<&'static str>> {
+        unimplemented!()
+    }
+
+    fn tracks_bridges(&mut self) -> Result<bool> {
+        unimplemented!()
+    }
+
     fn probe_filter(&mut self) -> Result<()> {
         unimplemented!()
     }

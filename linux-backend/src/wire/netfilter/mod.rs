@@ -5,3 +5,4 @@
 pub mod foreign;
 pub mod guard;
 pub mod layout;
+pub mod policy;

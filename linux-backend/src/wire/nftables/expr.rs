@@ -38,6 +38,8 @@ impl Reg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Meta {
+    /// Two bytes in network order: the EtherType.
+    Protocol = 1,
     /// The packet's mark.
     Mark = 3,
     /// Index of the interface it came in by; also in postrouting since Linux
@@ -73,6 +75,10 @@ pub enum Cmp {
     Eq = 0,
     /// Not equal.
     Neq = 1,
+    /// At most, as a number in network order.
+    Lte = 3,
+    /// At least, as a number in network order.
+    Gte = 5,
 }
 
 /// What [`Expr::Ct`] loads (`enum nft_ct_keys`).

@@ -35,14 +35,36 @@ pub fn new_rule(
     exprs: &[Expr<'_>],
     comment: Option<Comment<'_>>,
 ) -> u32 {
+    write_rule(tx, table, chain, comment, &mut |rule| exprs.iter().for_each(|expr| rule.push(expr)))
+}
+
+/// The expressions of a rule that is being written.
+#[derive(Debug)]
+pub struct Exprs<'r, 'b> {
+    batch: &'r mut Batch<'b>,
+}
+
+impl Exprs<'_, '_> {
+    /// Appends one.
+    pub fn push(&mut self, expr: &Expr<'_>) {
+        expr.emit(self.batch);
+    }
+}
+
+/// [`new_rule`] for expressions that are made one after the other.
+pub fn write_rule(
+    tx: &mut Transaction<'_, '_>,
+    table: Table<'_>,
+    chain: &str,
+    comment: Option<Comment<'_>>,
+    write: &mut dyn FnMut(&mut Exprs<'_, '_>),
+) -> u32 {
     let seq = tx.message(msg::NEWRULE, table.family, NLM_F_CREATE | NLM_F_APPEND);
     let batch = tx.attrs();
     batch.attr_str0(TABLE, table.name);
     batch.attr_str0(CHAIN, chain);
     let nest = batch.nest_begin(EXPRESSIONS);
-    for expr in exprs {
-        expr.emit(batch);
-    }
+    write(&mut Exprs { batch });
     batch.nest_end(nest);
     if let Some(comment) = comment {
         put_comment(batch, USERDATA, comment);

@@ -27,7 +27,7 @@ environment of add, check, del, gc and status (as cnitool has it):
                {\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\"}]}
 
 plugins: bandwidth bridge dummy flannel host-device host-local ipvlan loopback
-         macvlan portmap ptp sbr static tap tuning vlan vrf
+         macvlan policy portmap ptp sbr static tap tuning vlan vrf
          picocni (runs a list of plugins in one process)
 ";
 

@@ -13,7 +13,7 @@ use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
 use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
-use picocni_core::op::{Change, Removal};
+use picocni_core::op::{Change, Policy, Removal};
 use picocni_core::packet_filter::{Chain, RuleView};
 use picocni_core::sim::SimBackend;
 
@@ -160,6 +160,12 @@ impl Backend for Watched<'_> {
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         self.calls.push("is_masqueraded");
         self.inner.is_masqueraded(ip, tag)
+    }
+    fn lacks_policy(&mut self, policy: &Policy<'_>) -> Result<Option<&'static str>> {
+        self.inner.lacks_policy(policy)
+    }
+    fn tracks_bridges(&mut self) -> Result<bool> {
+        self.inner.tracks_bridges()
     }
     fn probe_filter(&mut self) -> Result<()> {
         self.calls.push("probe_filter");

@@ -30,7 +30,7 @@ mod entry;
 mod network;
 mod rules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use entry::{Claim, Entry, FamilyMismatch, HostPort, add, decode, del, get};
 pub use network::{ChainName, Network, del_network, ensure_network};

@@ -32,11 +32,18 @@ fn bytes(hex: &str) -> Vec<u8> {
 /// One message in a comparable form: type, flags and every attribute with the
 /// path to it.
 #[derive(Debug, PartialEq, Eq)]
-struct Flat {
-    kind: u16,
+pub(crate) struct Flat {
+    pub(crate) kind: u16,
     flags: u16,
     header: Vec<u8>,
-    attrs: Vec<(Vec<u16>, Vec<u8>)>,
+    pub(crate) attrs: Vec<(Vec<u16>, Vec<u8>)>,
+}
+
+impl Flat {
+    /// Whether an attribute is this text.
+    pub(crate) fn has_text(&self, text: &str) -> bool {
+        self.attrs.iter().any(|(_, value)| value.strip_suffix(&[0]) == Some(text.as_bytes()))
+    }
 }
 
 fn flatten(kind: u16, flags: u16, payload: &[u8]) -> Flat {
@@ -89,7 +96,7 @@ fn walk_lookup(list: &[u8], path: &mut Vec<u16>, out: &mut Vec<(Vec<u16>, Vec<u8
 }
 
 /// The messages of a golden file between batch begin and end.
-fn golden(text: &str) -> Vec<Flat> {
+pub(crate) fn golden(text: &str) -> Vec<Flat> {
     let mut all: Vec<Flat> = text
         .lines()
         .filter(|l| !l.starts_with('#'))
@@ -114,7 +121,7 @@ fn sent(write: impl FnOnce(&mut Transaction<'_, '_>)) -> Vec<u8> {
     batch.finish().unwrap().to_vec()
 }
 
-fn ours(write: impl FnOnce(&mut Transaction<'_, '_>)) -> Vec<Flat> {
+pub(crate) fn ours(write: impl FnOnce(&mut Transaction<'_, '_>)) -> Vec<Flat> {
     let raw = sent(write);
     let mut all: Vec<Flat> = Messages::new(&raw).map(|m| flatten(m.kind, m.flags, m.payload)).collect();
     all.remove(0);
