@@ -48,7 +48,11 @@ fn plug(netns: &Netns, name: &str, addresses: &[&str]) {
         addresses.iter().for_each(|cidr| edit::address(name, cidr));
     });
     let settled = || netns.run(|| !Snapshot::here().addresses.iter().any(|a| a.dev == name && a.tentative));
-    assert!((0..200).any(|_| settled() || { std::thread::sleep(Duration::from_millis(5)) } == ()), "{name} settles");
+    let patience = Instant::now() + Duration::from_secs(2);
+    while !settled() {
+        assert!(Instant::now() < patience, "an address of {name} stays tentative");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A pod with `eth0`, by which its default route leads, and `net1`, to be routed by source.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 use netlink_packet_route::link::LinkAttribute;
 use picocni_tests::kernel::{self, Link, edit};
@@ -34,7 +35,11 @@ fn pod<'a>(host: &'a Sandbox, links: &[(&str, &[&str])]) -> Pod<'a> {
             addresses.iter().for_each(|cidr| edit::address(name, cidr));
         }
         let tentative = || kernel::Snapshot::here().addresses.iter().any(|a| a.tentative);
-        (0..200).any(|_| !tentative() || { std::thread::sleep(std::time::Duration::from_millis(5)) } == ())
+        let patience = Instant::now() + Duration::from_secs(2);
+        while tentative() && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        !tentative()
     });
     assert!(settled);
     pod
@@ -88,7 +93,8 @@ fn the_interface_takes_addresses_and_routes_along() {
             assert_eq!((master(&pod, "eth0").as_deref(), table(&pod, "eth0")), (Some("red"), 1));
             let mut now = pod.inside().addresses_of("eth0");
             let mut before = addresses;
-            (now.sort(), before.sort());
+            now.sort();
+            before.sort();
             assert_eq!(now, before);
             assert_eq!(routes(&pod, "eth0"), ["1 10.10.10.0/24 via 10.0.0.1", "1 fd99::/80 via fd00::1"]);
             assert_eq!(routes(&pod, "net1"), net1);
