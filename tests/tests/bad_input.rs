@@ -152,7 +152,7 @@ fn a_nul_in_a_name_never_cuts_it_short() {
 
 #[test]
 fn values_of_a_wrong_type_are_refused_before_any_work() {
-    let wrong: [(&str, &str, Value); 25] = [
+    let wrong: [(&str, &str, Value); 28] = [
         ("bridge", "/cniVersion", json!(1)),
         ("bridge", "/name", json!(["net"])),
         ("bridge", "/bridge", json!(5)),
