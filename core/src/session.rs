@@ -173,6 +173,7 @@ pub struct Session<'s> {
     plugin: &'static str,
     sandbox: Sandbox,
     builtin_without_file: bool,
+    builtin_first: bool,
     keep_foreign_error: bool,
 }
 
@@ -197,6 +198,7 @@ impl<'s> Session<'s> {
             plugin: "",
             sandbox: Sandbox::Missing,
             builtin_without_file: false,
+            builtin_first: false,
             keep_foreign_error: false,
         }
     }
@@ -205,6 +207,12 @@ impl<'s> Session<'s> {
     /// runtime side needs no installed files.
     pub fn allow_builtin_without_file(&mut self) {
         self.builtin_without_file = true;
+    }
+
+    /// From here on plugins of this program run in process, whatever files are
+    /// in CNI_PATH.
+    pub fn prefer_builtin(&mut self) {
+        self.builtin_first = true;
     }
 
     /// Runs `act` as a call of `plugin`: its operations carry that name in the

@@ -359,7 +359,8 @@ fn fq_codel_stands_behind_the_buckets() {
             assert!(times("Target(49999)") && times("Interval(999999)"), "{:?}", own[0].fq_codel);
         }
         wired.pod.call("CHECK", &conf).conf_after(&conf, &printed).run().expect_quiet();
-        let plain = bandwidth("1.0.0", &both());
+        let mut plain = conf.clone();
+        plain["queue"] = "tbf".into();
         wired.pod.call("CHECK", &plain).conf_after(&plain, &printed).run().expect_error(104, &["queue has changed"]);
         host.call("STATUS", "bandwidth").conf(&fair(&json!({"cniVersion": "1.1.0"}))).run().expect_quiet();
         wired.call("DEL", &conf).expect_quiet();

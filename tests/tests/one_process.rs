@@ -130,6 +130,21 @@ fn kernel_has_only_lo(pod: &Pod<'_>) -> bool {
 }
 
 #[test]
+fn only_the_program_itself_need_be_installed() {
+    run(|host| {
+        for plugin in ["bridge", "host-local", "tuning", "portmap"] {
+            std::fs::remove_file(host.plugin_dir().join(plugin)).expect("a link");
+        }
+        // Nor is a program of the same name in its way.
+        script(host, "host-local", &json!({"cniVersion": "1.1.0"}));
+        let pod = Pod::new(host, "pod");
+        pod.add(&in_one(&plugins())).expect_result();
+        pod.call("DEL", &in_one(&plugins())).run().expect_quiet();
+        assert!(asked().is_empty());
+    });
+}
+
+#[test]
 fn a_network_in_one_process() {
     run(|host| {
         let mut entry = in_one(&plugins());

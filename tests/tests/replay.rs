@@ -71,7 +71,7 @@ fn replay(file: &str) {
         edit::veth("vethp0", "vethp1");
         edit::up("vethp0");
         edit::up("vethp1");
-        let mut sandboxes = HashMap::new();
+        let (mut sandboxes, mut names) = (HashMap::new(), HashMap::new());
         let filters_vlans = LinkType::VlanFiltering.try_out().is_ok();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         // The round robin starts from the same mark as in the recording, so the addresses are the same and the recorded
@@ -95,7 +95,7 @@ fn replay(file: &str) {
                 continue;
             }
             count(&mut counts, "replayed");
-            if let Err(problem) = replay_one(host, file, call, &mut sandboxes) {
+            if let Err(problem) = replay_one(host, file, call, &mut sandboxes, &mut names) {
                 wrong.push(problem);
             }
         }
@@ -132,6 +132,7 @@ fn replay_one(
     file: &str,
     call: &Recorded,
     sandboxes: &mut HashMap<String, Netns>,
+    names: &mut HashMap<String, String>,
 ) -> Result<(), String> {
     catch_up(file, call);
     let netns = call.env.get("CNI_NETNS").map_or("", String::as_str);
@@ -139,6 +140,9 @@ fn replay_one(
     let mut stdin = call.stdin.clone();
     for (recorded, here) in sandboxes.iter() {
         stdin = stdin.replace(recorded.as_str(), here.path().to_str().expect("UTF-8"));
+    }
+    for (recorded, here) in names.iter() {
+        stdin = stdin.replace(&format!("\"{recorded}\""), &format!("\"{here}\""));
     }
     let mut run = host.call(&call.command, &call.plugin).stdin(stdin);
     for (key, value) in &call.env {
@@ -157,6 +161,7 @@ fn replay_one(
     }
     if call.command == "ADD" && code == Some(0) && call.exit_code == 0 {
         let result: Value = serde_json::from_slice(&outcome.stdout).map_err(|e| format!("{title}: {e}\n{outcome}"))?;
+        learn_names(&call.stdout, &result, names);
         let (recorded, here) = (equivalent(&call.stdout, &expected.free), equivalent(&result, &expected.free));
         let changed = kernel::difference(&recorded, &here);
         if !changed.is_empty() {
@@ -164,6 +169,16 @@ fn replay_one(
         }
     }
     Ok(())
+}
+
+/// Links of the host have names of chance in the recording; a later plugin is told of them in prevResult.
+fn learn_names(recorded: &Value, here: &Value, names: &mut HashMap<String, String>) {
+    let interfaces = |result: &Value| result["interfaces"].as_array().cloned().unwrap_or_default();
+    for (recorded, here) in interfaces(recorded).iter().zip(&interfaces(here)) {
+        if recorded.get("sandbox").is_none_or(|s| s == "") {
+            names.insert(text(&recorded["name"]), text(&here["name"]));
+        }
+    }
 }
 
 /// The namespace of this run for a recorded path; made at the first ADD that names it. Namespaces of the recording are

@@ -24,6 +24,8 @@ pub struct Derived<'a> {
     pub prev: Option<&'a str>,
     /// Capability arguments: an object, or "".
     pub capability_args: &'a str,
+    /// `args` of the list that the plugin is in, if it has none of its own.
+    pub args: Option<&'a str>,
     /// GC: the attachments to keep, an array.
     pub valid: Option<&'a str>,
     /// The same under the name that libcni 1.2 used by mistake.
@@ -59,6 +61,9 @@ impl Derived<'_> {
             }
         }
         writer.key("name").str(self.name).key("cniVersion").str(self.version);
+        if let Some(args) = self.args.filter(|_| member(self.object, "args").is_none()) {
+            writer.key("args").compact(args);
+        }
         if let Some(prev) = self.prev {
             writer.key("prevResult").compact(prev);
         }

@@ -208,6 +208,7 @@ impl<'c, 's> Chain<'c, 's> {
             name: self.network.name,
             version: self.network.version,
             prev: if let Held::Prev(length) = held { Some(text_of(out, length)) } else { None },
+            args: None,
             valid,
             // Our own plugins know the key of the specification; a node full of
             // attachments fits into a request only once.

@@ -109,6 +109,9 @@ impl Session<'_> {
     pub(crate) fn program(&mut self, plugin: &str, path: &str) -> Result<Program> {
         check_plugin_type(plugin)?;
         let builtin = self.registry.iter().copied().find(|p| p.name() == plugin);
+        if let Some(builtin) = builtin.filter(|_| self.builtin_first) {
+            return Ok(Program::InProcess(builtin));
+        }
         match (self.backend.find(plugin, path)?, builtin) {
             (Found::Own, Some(builtin)) => Ok(Program::InProcess(builtin)),
             (Found::Missing, Some(builtin)) if self.builtin_without_file => Ok(Program::InProcess(builtin)),

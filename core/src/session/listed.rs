@@ -46,6 +46,8 @@ impl Session<'_> {
         let Some(memory) = self.listed.take() else {
             return Err(err!(CONFIG, "a list in one process cannot be inside another"));
         };
+        // Who asks for one process means this one, and needs no files of the others.
+        self.prefer_builtin();
         let outcome = act(self, memory);
         self.listed = Some(memory);
         outcome

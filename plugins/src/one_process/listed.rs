@@ -91,6 +91,7 @@ impl Listed<'_> {
             version: call.conf.cni_version,
             prev,
             capability_args: member(source, "runtimeConfig").unwrap_or_default(),
+            args: member(source, "args"),
             valid: member(source, "cni.dev/valid-attachments"),
             valid_legacy: member(source, "cni.dev/attachments"),
         };

@@ -78,6 +78,14 @@ fn every_operation_fails_once_and_nothing_is_left() {
 }
 
 #[test]
+fn args_of_the_list_are_those_of_its_plugins() {
+    let mut sim = host();
+    let all = conf(&[BRIDGE], r#","args":{"cni":{"mac":"02:00:00:00:00:09"}}"#);
+    let result = call(&mut sim, &request("ADD", NETNS, &all)).unwrap();
+    assert!(result.contains("02:00:00:00:00:09"), "{result}");
+}
+
+#[test]
 fn refusals() {
     let mut sim = host();
     for (plugins, phrase) in [

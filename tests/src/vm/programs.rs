@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::paths;
 
 /// Test files that stay on the host, with the reason. Every other one runs in the guest too, a new one by itself.
-const ON_THE_HOST_ONLY: [(&str, &str); 8] = [
+const ON_THE_HOST_ONLY: [(&str, &str); 9] = [
     ("allowlist_oracle", "pure code"),
     ("ipam_oracle", "pure code"),
     ("json_oracle", "pure code"),
@@ -17,6 +17,7 @@ const ON_THE_HOST_ONLY: [(&str, &str); 8] = [
     ("bad_input", "has configs refused before the kernel is asked for anything"),
     ("versions", "looks at what is printed"),
     ("binary", "reads the program's symbols, traces it and counts its memory"),
+    ("bandwidth_traffic", "measures rates that an emulated machine does not reach"),
     ("house", "reads source files"),
     ("example", "runs programs of another crate, which are not in the image"),
 ];
