@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, Route};
+use crate::observe::{Address, FirewallEntry, Link, Ns, Route};
 use crate::op::{Change, Removal};
 
 /// Where a plugin's program was found.
@@ -170,6 +170,25 @@ pub trait Backend {
     /// # Errors
     /// The reason it cannot, code 50.
     fn probe_filter(&mut self) -> Result<()>;
+
+    /// Whether the native firewall has this entry for `tag` ("" for what pods share).
+    ///
+    /// # Errors
+    /// Code 101.
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool>;
+
+    /// Whether frames between the ports of a bridge can be filtered.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn filters_frames(&mut self) -> Result<bool>;
+
+    /// Whether anything else than this program may drop what the host forwards;
+    /// `place` says where. An accept of ours overrides no drop of another table.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool>;
 
     /// Reads a file from its start; `None` if it does not exist, else its size,
     /// which may be over `out.len()`: then only the beginning was read.

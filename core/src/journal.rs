@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
-use crate::observe::{Ns, PublishedPort, Route};
+use crate::observe::{FirewallEntry, Ns, PublishedPort, Route};
 use crate::op::{LinkChange, LinkId, Removal};
 use crate::text::fits;
 
@@ -80,6 +80,10 @@ enum Inverse {
     Unmasquerade {
         ip: IpAddr,
     },
+    Erase {
+        entry: FirewallEntry,
+        tag: heapless::String<{ limits::TAG }>,
+    },
     /// A foreign plugin's ADD is compensated by its DEL.
     Delegate {
         plugin: heapless::String<64>,
@@ -122,6 +126,7 @@ impl Inverse {
             Removal::Unpublish { port } => Inverse::Unpublish { port },
             Removal::UnpublishSource { to, via, all } => Inverse::UnpublishSource { to, via, all },
             Removal::Unmasquerade { ip } => Inverse::Unmasquerade { ip },
+            Removal::Erase { entry, tag } => Inverse::Erase { entry, tag: fits(&[&tag])? },
             // Not the inverse of any change.
             Removal::DeleteNeighbour { .. } | Removal::PurgeConnections { .. } => return None,
         })
@@ -145,6 +150,7 @@ impl Inverse {
             Inverse::Unpublish { port } => Removal::Unpublish { port: *port },
             Inverse::UnpublishSource { to, via, all } => Removal::UnpublishSource { to: *to, via: *via, all: *all },
             Inverse::Unmasquerade { ip } => Removal::Unmasquerade { ip: *ip },
+            Inverse::Erase { entry, tag } => Removal::Erase { entry: *entry, tag },
             Inverse::Delegate { plugin, composed } => return Step::Delegate(plugin, *composed),
         })
     }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use crate::errno;
 use crate::files;
 use crate::filter;
+use crate::firewall;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
@@ -173,6 +174,11 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             let (socket, memory) = linux.filter_parts()?;
             guard::add(socket, memory, port.0, mac.0, tag)?;
             Ok(Some(Removal::UnguardSource { port, mac }))
+        }
+        Change::Enter { entry, tag } => {
+            let (socket, memory) = linux.filter_parts()?;
+            let made = firewall::enter(socket, memory, &entry, tag)?;
+            Ok(made.then_some(Removal::Erase { entry, tag }))
         }
         Change::EnsureAddress { index, cidr } => ensure_address(linux, change, index, cidr).map(|()| None),
         Change::EnsureSysctl { key, value, on_failure } => {

@@ -9,7 +9,7 @@ use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
-use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
+use picocni_core::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, clock_gettime};
@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, netns, observe, sysctl};
+use crate::{exec, files, filter, firewall, forward, netns, observe, sysctl};
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -312,6 +312,27 @@ impl Backend for Linux<'_> {
                 "; needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT"
             )
         })
+    }
+
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        firewall::is_entered(socket, memory, entry, tag)
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        firewall::filters_frames(socket, memory)
+    }
+
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        place.clear();
+        if let Ok((socket, memory)) = self.filter_parts()
+            && forward::may_drop(socket, memory, place)?
+        {
+            return Ok(true);
+        }
+        self.be_in(Ns::Host)?;
+        Ok(forward::legacy(place))
     }
 
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `firewall`, `forward`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -16,6 +16,8 @@ mod errno;
 mod exec;
 mod files;
 mod filter;
+mod firewall;
+mod forward;
 mod guard;
 pub mod host;
 mod moved;

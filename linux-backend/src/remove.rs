@@ -10,6 +10,7 @@ use picocni_core::put;
 use crate::errno;
 use crate::files;
 use crate::filter;
+use crate::firewall;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
@@ -123,6 +124,10 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         Removal::UnguardSource { port, mac } => {
             let (socket, memory) = linux.filter_parts()?;
             guard::remove(socket, memory, port.0, mac.0)
+        }
+        Removal::Erase { entry, tag } => {
+            let (socket, memory) = linux.filter_parts()?;
+            firewall::erase(socket, memory, &entry, tag)
         }
         // Sent in batches.
         Removal::DeleteLink { .. }

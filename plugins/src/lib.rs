@@ -16,6 +16,7 @@
 
 pub mod bridge;
 pub mod dummy;
+pub mod firewall;
 pub mod flannel;
 pub mod forwarding;
 pub mod host_device;
@@ -45,6 +46,7 @@ use picocni_core::plugin::Plugin;
 pub const REGISTRY: &[&dyn Plugin] = &[
     &bridge::Bridge,
     &dummy::Dummy,
+    &firewall::Firewall,
     &flannel::Flannel,
     &host_device::HostDevice,
     &host_local::HostLocal,

@@ -10,9 +10,10 @@ use std::{env, fs};
 use crate::{packages, paths};
 
 /// The plugin names that both picocni's binary and the Go plugins answer to today.
-pub const PLUGINS: [&str; 13] = [
+pub const PLUGINS: [&str; 14] = [
     "bridge",
     "dummy",
+    "firewall",
     "host-device",
     "host-local",
     "ipvlan",

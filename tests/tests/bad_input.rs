@@ -152,7 +152,7 @@ fn a_nul_in_a_name_never_cuts_it_short() {
 
 #[test]
 fn values_of_a_wrong_type_are_refused_before_any_work() {
-    let wrong: [(&str, &str, Value); 25] = [
+    let wrong: [(&str, &str, Value); 27] = [
         ("bridge", "/cniVersion", json!(1)),
         ("bridge", "/name", json!(["net"])),
         ("bridge", "/bridge", json!(5)),
@@ -176,6 +176,8 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         ("host-local", "/runtimeConfig/ips", json!(["10.88.0.300"])),
         ("tuning", "/sysctl", json!(["net.core.somaxconn"])),
         ("tuning", "/mtu", json!("1400")),
+        ("firewall", "/ingressPolicy", json!("closed")),
+        ("firewall", "/firewalldZone", json!(5)),
         ("portmap", "/runtimeConfig/portMappings", json!({})),
         ("portmap", "/runtimeConfig/portMappings", json!([{"hostPort": "80", "containerPort": 80, "protocol": "tcp"}])),
     ];
@@ -184,7 +186,7 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         for (plugin, pointer, value) in wrong {
             let mut conf = real_config();
             conf["type"] = plugin.into();
-            if matches!(plugin, "tuning" | "portmap") {
+            if matches!(plugin, "tuning" | "portmap" | "firewall") {
                 conf["prevResult"] = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.88.0.9/16"}]});
                 for key in ["mtu", "ipam"] {
                     conf.as_object_mut().expect("an object").remove(key);

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use super::{LinkChange, LinkId, OnFailure, Undo, VlanRange};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
-use crate::observe::{LinkKind, Ns, PublishedPort, Route};
+use crate::observe::{FirewallEntry, LinkKind, Ns, PublishedPort, Route};
 use crate::put;
 use crate::text::{Put, Sink};
 
@@ -293,6 +293,15 @@ pub enum Change<'a> {
         /// Owner's tag.
         tag: &'a str,
     },
+    /// An entry of the native firewall; inverse: remove it, unless it was there.
+    /// Another owner's entry of the same address is an earlier life of it and
+    /// is replaced.
+    Enter {
+        /// The entry.
+        entry: FirewallEntry,
+        /// Owner's tag; "" for what pods share.
+        tag: &'a str,
+    },
 }
 
 impl Change<'_> {
@@ -327,6 +336,7 @@ impl Change<'_> {
             Change::Publish { .. } => "publish port",
             Change::PublishSource { .. } => "translate source",
             Change::Masquerade { .. } => "masquerade",
+            Change::Enter { .. } => "enter in firewall",
         }
     }
 
@@ -383,6 +393,7 @@ impl Put for Change<'_> {
             Change::Publish { port, .. } => put!(out, *port),
             Change::PublishSource { to, .. } => put!(out, *to),
             Change::Masquerade { ip, net, .. } => put!(out, *ip, " out of ", *net),
+            Change::Enter { entry, .. } => put!(out, *entry),
         }
     }
 }

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use super::{LinkChange, LinkId};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
-use crate::observe::{Ns, Protocol, PublishedPort, Route};
+use crate::observe::{FirewallEntry, Ns, Protocol, PublishedPort, Route};
 use crate::put;
 use crate::text::{Put, Sink};
 
@@ -127,6 +127,13 @@ pub enum Removal<'a> {
         /// Pod's address.
         ip: IpAddr,
     },
+    /// Remove an entry of the native firewall, if it is this owner's.
+    Erase {
+        /// The entry.
+        entry: FirewallEntry,
+        /// Owner's tag; "" for what pods share.
+        tag: &'a str,
+    },
     /// Forget connections to a host port, so that they follow the new rules.
     PurgeConnections {
         /// Transport.
@@ -160,6 +167,7 @@ impl Removal<'_> {
             Removal::Unpublish { .. } => "unpublish port",
             Removal::UnpublishSource { .. } => "stop translating",
             Removal::Unmasquerade { .. } => "stop masquerade",
+            Removal::Erase { .. } => "erase from firewall",
             Removal::PurgeConnections { .. } => "purge connections",
         }
     }
@@ -184,6 +192,7 @@ impl Put for Removal<'_> {
             Removal::Unclaim { key, .. } => put!(out, *key),
             Removal::Unpublish { port } => put!(out, *port),
             Removal::UnpublishSource { to, .. } => put!(out, *to),
+            Removal::Erase { entry, .. } => put!(out, *entry),
             Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
         }
     }

@@ -120,6 +120,7 @@ impl SimBackend {
                 self.net.need(HOST, port)?;
                 self.filter.guard(port, mac, tag).map(Some)
             }
+            Change::Enter { entry, tag } => self.filter.enter(entry, tag),
             Change::MoveLink { index, name, to, alias, was_up } => {
                 let sandbox = self.space(Ns::Sandbox)?;
                 let set = LinkChange { up: Some(false), alias: Some(alias), ..LinkChange::NONE };

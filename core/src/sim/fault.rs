@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, PublishedPort, Route};
+use crate::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, OnFailure, Removal};
 
 /// Which operation fails, and how.
@@ -277,6 +277,18 @@ impl Backend for FaultBackend<'_> {
 
     fn probe_filter(&mut self) -> Result<()> {
         self.inner.probe_filter()
+    }
+
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool> {
+        self.inner.is_entered(entry, tag)
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        self.inner.filters_frames()
+    }
+
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        self.inner.forward_drop(place)
     }
 
     fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, Mac};
 use crate::net::Cidr;
-use crate::observe::PublishedPort;
+use crate::observe::{FirewallEntry, PublishedPort};
 use crate::op::{Change, Removal};
 use crate::text::fits;
 
@@ -43,11 +43,22 @@ pub(crate) struct Guarded {
 }
 
 #[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) entry: FirewallEntry,
+    pub(crate) tag: Text,
+}
+
+#[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) published: heapless::Vec<Published, PUBLISHED>,
     pub(crate) sources: heapless::Vec<Source, TRANSLATED>,
     pub(crate) masqueraded: heapless::Vec<Masqueraded, TRANSLATED>,
     pub(crate) guarded: heapless::Vec<Guarded, TRANSLATED>,
+    pub(crate) entered: heapless::Vec<Entered, TRANSLATED>,
+    /// Frames between bridge ports cannot be filtered.
+    pub(crate) no_frames: bool,
+    /// What else may drop forwarded packets, "" for nothing.
+    pub(crate) forward_drop: &'static str,
     /// The kernel has no packet filter.
     pub(crate) missing: bool,
 }
@@ -72,6 +83,9 @@ impl Filter {
             sources: heapless::Vec::new(),
             masqueraded: heapless::Vec::new(),
             guarded: heapless::Vec::new(),
+            entered: heapless::Vec::new(),
+            no_frames: false,
+            forward_drop: "",
             missing: false,
         }
     }
@@ -81,6 +95,9 @@ impl Filter {
         self.sources.clear();
         self.masqueraded.clear();
         self.guarded.clear();
+        self.entered.clear();
+        self.no_frames = false;
+        self.forward_drop = "";
         self.missing = false;
     }
 
@@ -109,6 +126,20 @@ impl Filter {
         }
         keep(&mut self.guarded, Guarded { port, mac, tag: text(tag)? }, "TRANSLATED")?;
         Ok(Removal::UnguardSource { port, mac })
+    }
+
+    /// Enters it; its inverse, or none if it was there already.
+    pub(crate) fn enter<'t>(&mut self, entry: FirewallEntry, tag: &'t str) -> Result<Option<Removal<'t>>> {
+        self.probe().map_err(|error| error.as_code(crate::error::Code::KERNEL))?;
+        if let Some(known) = self.entered.iter_mut().find(|known| known.entry == entry) {
+            if known.tag == tag {
+                return Ok(None);
+            }
+            known.tag = text(tag)?;
+        } else {
+            keep(&mut self.entered, Entered { entry, tag: text(tag)? }, "TRANSLATED")?;
+        }
+        Ok(Some(Removal::Erase { entry, tag }))
     }
 
     /// Adds one element; its inverse, or none if it was there already.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::{Cidr, Family, parse_ip};
-use crate::observe::{Address, Link, Ns, PublishedPort, Route};
+use crate::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
 use crate::put;
 use crate::text::fits;
@@ -174,6 +174,20 @@ impl Backend for SimBackend {
 
     fn probe_filter(&mut self) -> Result<()> {
         self.filter.probe()
+    }
+
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool> {
+        Ok(self.filter.entered.iter().any(|known| known.entry == *entry && known.tag == tag))
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        Ok(!self.filter.no_frames)
+    }
+
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        place.clear();
+        put!(place, self.filter.forward_drop);
+        Ok(!self.filter.forward_drop.is_empty())
     }
 
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {

@@ -70,6 +70,10 @@ impl SimBackend {
                 self.filter.unmasquerade(ip);
                 Ok(())
             }
+            Removal::Erase { entry, tag } => {
+                self.filter.entered.retain(|known| known.entry != entry || known.tag != tag);
+                Ok(())
+            }
             Removal::PurgeConnections { .. } => {
                 self.events.purges = self.events.purges.saturating_add(1);
                 Ok(())

@@ -156,6 +156,16 @@ impl SimBackend {
         self.filter.missing = missing;
     }
 
+    /// Whether frames between bridge ports can be filtered.
+    pub fn set_filters_frames(&mut self, filters: bool) {
+        self.filter.no_frames = !filters;
+    }
+
+    /// Where something else may drop forwarded packets; "" for nowhere.
+    pub fn set_forward_drop(&mut self, place: &'static str) {
+        self.filter.forward_drop = place;
+    }
+
     /// The number that [`Backend::machine`] gives.
     pub fn set_machine(&mut self, machine: u64) {
         self.machine = machine;

@@ -47,7 +47,7 @@ fn damage(trial: &Trial<'_>) -> Finding {
         (Role::Interface, _) => pod.netns().run(|| edit::delete("eth0")),
         (Role::Loopback, _) => pod.netns().run(|| edit::down("lo")),
         (_, "tuning") => pod.netns().run(|| kernel::set_sysctl("net.core.somaxconn", "77")),
-        (_, "portmap") => flush_rules()?,
+        (_, "portmap" | "firewall") => flush_rules()?,
         (_, "host-local") => remove_leases()?,
         _ => applies!(false, "it keeps nothing that could be damaged"),
     }

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, PublishedPort, Route};
+use crate::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route};
 use crate::op::{Change, Removal};
 
 /// One plugin call as the plugin saw it.
@@ -154,6 +154,18 @@ impl Backend for Host {
     }
 
     fn probe_filter(&mut self) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn is_entered(&mut self, _: &FirewallEntry, _: &str) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn forward_drop(&mut self, _: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
         unimplemented!()
     }
 

@@ -2,5 +2,6 @@
 //!
 //! Pure data and codecs; sending it is the transport's work.
 
+pub mod firewall;
 pub mod guard;
 pub mod layout;

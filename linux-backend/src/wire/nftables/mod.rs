@@ -14,9 +14,9 @@ mod set;
 mod table;
 
 pub use super::nfnetlink::{Answers, Failure, Family, Transaction};
-pub use chain::{Base, Chain, ChainKind, ChainView, Hook, del_chain, get_chain, new_chain};
+pub use chain::{Base, Chain, ChainKind, ChainView, Hook, del_chain, dump_chains, get_chain, new_chain};
 pub use expr::{Cmp, Ct, Expr, Meta, Nat, PayloadBase, Reg, ct_state, ct_status};
-pub use rule::{flush_chain, new_rule};
+pub use rule::{Effect, dump_rules, effects, flush_chain, new_rule};
 pub use set::{
     Data, DataType, Elem, Element, Elements, Set, SetData, add_element, concat, del_element, dump_elements,
     get_element, new_set, parse_elements,
@@ -36,6 +36,7 @@ mod msg {
     pub(super) const GETCHAIN: u8 = 4;
     pub(super) const DELCHAIN: u8 = 5;
     pub(super) const NEWRULE: u8 = 6;
+    pub(super) const GETRULE: u8 = 7;
     pub(super) const DELRULE: u8 = 8;
     pub(super) const NEWSET: u8 = 9;
     pub(super) const NEWSETELEM: u8 = 12;

@@ -25,8 +25,8 @@ environment of add, check, del, gc and status (as cnitool has it):
   CAP_ARGS     capability arguments, a JSON object:
                {\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\"}]}
 
-plugins: bridge dummy flannel host-device host-local ipvlan loopback macvlan
-         portmap ptp static tap tuning vlan
+plugins: bridge dummy firewall flannel host-device host-local ipvlan loopback
+         macvlan portmap ptp static tap tuning vlan
 ";
 
 #[cfg(not(feature = "operator"))]

@@ -12,7 +12,7 @@ use picocni_core::error::Result;
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
 use picocni_core::net::Family;
-use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route};
+use picocni_core::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route};
 use picocni_core::op::{Change, Removal};
 use picocni_core::sim::SimBackend;
 
@@ -128,6 +128,18 @@ impl Backend for Watched<'_> {
     fn is_masqueraded(&mut self, ip: IpAddr, tag: &str) -> Result<bool> {
         self.calls.push("is_masqueraded");
         self.inner.is_masqueraded(ip, tag)
+    }
+
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool> {
+        self.inner.is_entered(entry, tag)
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        self.inner.filters_frames()
+    }
+
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        self.inner.forward_drop(place)
     }
     fn probe_filter(&mut self) -> Result<()> {
         self.calls.push("probe_filter");

@@ -1,0 +1,37 @@
+//! CHECK of `firewall`.
+
+use picocni_core::err;
+use picocni_core::error::Result;
+use picocni_core::observe::FirewallEntry;
+use picocni_core::plugin::Call;
+use picocni_core::session::Session;
+
+use super::conf::{Backend, Conf};
+use super::isolation;
+use super::record::{Isolation, Record};
+
+/// Every address of prevResult is let through as ADD recorded it, and the bridge is kept apart as configured.
+pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+    let conf = Conf::read(call)?;
+    let prev = call.required_prev()?;
+    let tag = call.owner().tag();
+    let record = Record::read(session, &tag)?
+        .ok_or_else(|| err!(CHANGED, "firewall entries are not recorded", tag, " has no record"))?;
+    if conf.backend.is_some_and(|backend| backend != record.backend) {
+        return Err(err!(CHANGED, "another backend was used", "ADD used ", record.backend.as_str()));
+    }
+    for ip in &prev.ips {
+        let ip = ip.address.addr();
+        let passes = match record.backend {
+            Backend::Nftables => session.backend.is_entered(&FirewallEntry::Pod(ip), tag.as_str())?,
+            Backend::Firewalld | Backend::Iptables => true,
+        };
+        if !passes || !record.pods.contains(&ip) {
+            return Err(err!(CHANGED, "address is not let through", ip, " is missing in ", record.backend.as_str()));
+        }
+    }
+    if !Isolation::is(record.isolation.as_ref(), conf.policy) {
+        return Err(err!(CHANGED, "isolation is not as configured", "ADD had another \"ingressPolicy\""));
+    }
+    record.isolation.as_ref().map_or(Ok(()), |isolation| isolation::check(session, &tag, isolation))
+}
