@@ -183,6 +183,18 @@ pub trait Backend {
     /// Code 101.
     fn filters_frames(&mut self) -> Result<bool>;
 
+    /// Whether firewalld runs.
+    ///
+    /// # Errors
+    /// Code 101: there is a message bus, and it does not tell.
+    fn has_firewalld(&mut self) -> Result<bool>;
+
+    /// Whether firewalld has an address in this zone; not if it does not run.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool>;
+
     /// Whether anything else than this program may drop what the host forwards;
     /// `place` says where. An accept of ours overrides no drop of another table.
     ///

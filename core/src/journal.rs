@@ -80,6 +80,10 @@ enum Inverse {
     Unmasquerade {
         ip: IpAddr,
     },
+    UnbindSource {
+        zone: heapless::String<64>,
+        ip: IpAddr,
+    },
     Erase {
         entry: FirewallEntry,
         tag: heapless::String<{ limits::TAG }>,
@@ -126,6 +130,7 @@ impl Inverse {
             Removal::Unpublish { port } => Inverse::Unpublish { port },
             Removal::UnpublishSource { to, via, all } => Inverse::UnpublishSource { to, via, all },
             Removal::Unmasquerade { ip } => Inverse::Unmasquerade { ip },
+            Removal::UnbindSource { zone, ip } => Inverse::UnbindSource { zone: fits(&[&zone])?, ip },
             Removal::Erase { entry, tag } => Inverse::Erase { entry, tag: fits(&[&tag])? },
             // Not the inverse of any change.
             Removal::DeleteNeighbour { .. } | Removal::PurgeConnections { .. } => return None,
@@ -150,6 +155,7 @@ impl Inverse {
             Inverse::Unpublish { port } => Removal::Unpublish { port: *port },
             Inverse::UnpublishSource { to, via, all } => Removal::UnpublishSource { to: *to, via: *via, all: *all },
             Inverse::Unmasquerade { ip } => Removal::Unmasquerade { ip: *ip },
+            Inverse::UnbindSource { zone, ip } => Removal::UnbindSource { zone, ip: *ip },
             Inverse::Erase { entry, tag } => Removal::Erase { entry: *entry, tag },
             Inverse::Delegate { plugin, composed } => return Step::Delegate(plugin, *composed),
         })

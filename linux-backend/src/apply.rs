@@ -17,6 +17,7 @@ use crate::errno;
 use crate::files;
 use crate::filter;
 use crate::firewall;
+use crate::firewalld;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
@@ -174,6 +175,10 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             let (socket, memory) = linux.filter_parts()?;
             guard::add(socket, memory, port.0, mac.0, tag)?;
             Ok(Some(Removal::UnguardSource { port, mac }))
+        }
+        Change::BindSource { zone, ip } => {
+            let bound = firewalld::add(linux, zone, ip)?;
+            Ok(bound.then_some(Removal::UnbindSource { zone, ip }))
         }
         Change::Enter { entry, tag } => {
             let (socket, memory) = linux.filter_parts()?;

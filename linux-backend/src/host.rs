@@ -14,10 +14,11 @@ use picocni_core::op::{Change, Removal};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::bus::Bus;
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, firewall, forward, netns, observe, sysctl};
+use crate::{exec, files, filter, firewall, firewalld, forward, netns, observe, sysctl};
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -47,10 +48,11 @@ impl Default for Memory {
 #[derive(Debug)]
 pub struct Linux<'m> {
     pub(crate) memory: &'m mut Memory,
-    environ: Environ,
+    pub(crate) environ: Environ,
     pub(crate) host: Option<Socket>,
     pub(crate) inner: Option<Socket>,
     pub(crate) netfilter: Option<Socket>,
+    pub(crate) bus: Option<Bus>,
     own: Option<OwnedFd>,
     pub(crate) sandbox: Option<OwnedFd>,
     inside: bool,
@@ -68,6 +70,7 @@ impl<'m> Linux<'m> {
             host: None,
             inner: None,
             netfilter: None,
+            bus: None,
             own: None,
             sandbox: None,
             inside: false,
@@ -322,6 +325,14 @@ impl Backend for Linux<'_> {
     fn filters_frames(&mut self) -> Result<bool> {
         let (socket, memory) = self.filter_parts()?;
         firewall::filters_frames(socket, memory)
+    }
+
+    fn has_firewalld(&mut self) -> Result<bool> {
+        firewalld::runs(self)
+    }
+
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool> {
+        firewalld::has(self, zone, ip)
     }
 
     fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {

@@ -11,6 +11,7 @@ use crate::errno;
 use crate::files;
 use crate::filter;
 use crate::firewall;
+use crate::firewalld;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
 use crate::moved;
@@ -125,6 +126,7 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
             let (socket, memory) = linux.filter_parts()?;
             guard::remove(socket, memory, port.0, mac.0)
         }
+        Removal::UnbindSource { zone, ip } => firewalld::remove(linux, zone, ip),
         Removal::Erase { entry, tag } => {
             let (socket, memory) = linux.filter_parts()?;
             firewall::erase(socket, memory, &entry, tag)

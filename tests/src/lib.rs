@@ -19,6 +19,7 @@
 //! | [`runner`] | the stages of `tests/run` |
 //! | [`conformance`] | the rules of the specification, for any directory of plugins |
 //! | [`differential`] | what a call printed and left, in words that two sets of plugins share |
+//! | [`firewalld`] | firewalld on a message bus of a sandbox |
 //! | [`budgets`] | the figures of `budgets.toml` |
 //! | [`vm`] | the tests once more, in a virtual machine with a stock kernel |
 //! | [`skip`] | tests that cannot run here say why and are counted |
@@ -27,6 +28,7 @@ pub mod attachment;
 pub mod budgets;
 pub mod conformance;
 pub mod differential;
+pub mod firewalld;
 pub mod kernel;
 pub mod netns;
 pub mod outside;

@@ -293,6 +293,14 @@ pub enum Change<'a> {
         /// Owner's tag.
         tag: &'a str,
     },
+    /// firewalld lets an address through by its zone; inverse: no more, unless
+    /// it did already.
+    BindSource {
+        /// firewalld's zone.
+        zone: &'a str,
+        /// Pod's address.
+        ip: IpAddr,
+    },
     /// An entry of the native firewall; inverse: remove it, unless it was there.
     /// Another owner's entry of the same address is an earlier life of it and
     /// is replaced.
@@ -336,6 +344,7 @@ impl Change<'_> {
             Change::Publish { .. } => "publish port",
             Change::PublishSource { .. } => "translate source",
             Change::Masquerade { .. } => "masquerade",
+            Change::BindSource { .. } => "bind to zone",
             Change::Enter { .. } => "enter in firewall",
         }
     }
@@ -393,6 +402,7 @@ impl Put for Change<'_> {
             Change::Publish { port, .. } => put!(out, *port),
             Change::PublishSource { to, .. } => put!(out, *to),
             Change::Masquerade { ip, net, .. } => put!(out, *ip, " out of ", *net),
+            Change::BindSource { zone, ip } => put!(out, *ip, " to ", *zone),
             Change::Enter { entry, .. } => put!(out, *entry),
         }
     }

@@ -127,6 +127,13 @@ pub enum Removal<'a> {
         /// Pod's address.
         ip: IpAddr,
     },
+    /// Take an address from a zone of firewalld.
+    UnbindSource {
+        /// firewalld's zone.
+        zone: &'a str,
+        /// Pod's address.
+        ip: IpAddr,
+    },
     /// Remove an entry of the native firewall, if it is this owner's.
     Erase {
         /// The entry.
@@ -167,6 +174,7 @@ impl Removal<'_> {
             Removal::Unpublish { .. } => "unpublish port",
             Removal::UnpublishSource { .. } => "stop translating",
             Removal::Unmasquerade { .. } => "stop masquerade",
+            Removal::UnbindSource { .. } => "take from zone",
             Removal::Erase { .. } => "erase from firewall",
             Removal::PurgeConnections { .. } => "purge connections",
         }
@@ -192,6 +200,7 @@ impl Put for Removal<'_> {
             Removal::Unclaim { key, .. } => put!(out, *key),
             Removal::Unpublish { port } => put!(out, *port),
             Removal::UnpublishSource { to, .. } => put!(out, *to),
+            Removal::UnbindSource { zone, ip } => put!(out, *ip, " of ", *zone),
             Removal::Erase { entry, .. } => put!(out, *entry),
             Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
         }

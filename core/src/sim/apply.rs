@@ -120,6 +120,7 @@ impl SimBackend {
                 self.net.need(HOST, port)?;
                 self.filter.guard(port, mac, tag).map(Some)
             }
+            Change::BindSource { zone, ip } => self.filter.bind(zone, ip),
             Change::Enter { entry, tag } => self.filter.enter(entry, tag),
             Change::MoveLink { index, name, to, alias, was_up } => {
                 let sandbox = self.space(Ns::Sandbox)?;

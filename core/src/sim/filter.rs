@@ -55,6 +55,8 @@ pub(crate) struct Filter {
     pub(crate) masqueraded: heapless::Vec<Masqueraded, TRANSLATED>,
     pub(crate) guarded: heapless::Vec<Guarded, TRANSLATED>,
     pub(crate) entered: heapless::Vec<Entered, TRANSLATED>,
+    /// Addresses in firewalld's zones, if it runs.
+    pub(crate) zones: Option<heapless::Vec<(IpAddr, heapless::String<64>), TRANSLATED>>,
     /// Frames between bridge ports cannot be filtered.
     pub(crate) no_frames: bool,
     /// What else may drop forwarded packets, "" for nothing.
@@ -84,6 +86,7 @@ impl Filter {
             masqueraded: heapless::Vec::new(),
             guarded: heapless::Vec::new(),
             entered: heapless::Vec::new(),
+            zones: None,
             no_frames: false,
             forward_drop: "",
             missing: false,
@@ -96,6 +99,7 @@ impl Filter {
         self.masqueraded.clear();
         self.guarded.clear();
         self.entered.clear();
+        self.zones = None;
         self.no_frames = false;
         self.forward_drop = "";
         self.missing = false;
@@ -126,6 +130,17 @@ impl Filter {
         }
         keep(&mut self.guarded, Guarded { port, mac, tag: text(tag)? }, "TRANSLATED")?;
         Ok(Removal::UnguardSource { port, mac })
+    }
+
+    /// Binds an address to a zone; its inverse, or none if it was bound.
+    pub(crate) fn bind<'z>(&mut self, zone: &'z str, ip: IpAddr) -> Result<Option<Removal<'z>>> {
+        let zones = self.zones.as_mut().ok_or_else(|| err!(KERNEL, "firewalld does not run"))?;
+        if zones.iter().any(|known| known.0 == ip && known.1 == zone) {
+            return Ok(None);
+        }
+        let name = fits(&[&zone]).ok_or_else(|| Error::limit("zone", 64))?;
+        keep(zones, (ip, name), "TRANSLATED")?;
+        Ok(Some(Removal::UnbindSource { zone, ip }))
     }
 
     /// Enters it; its inverse, or none if it was there already.

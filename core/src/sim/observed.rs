@@ -184,6 +184,14 @@ impl Backend for SimBackend {
         Ok(!self.filter.no_frames)
     }
 
+    fn has_firewalld(&mut self) -> Result<bool> {
+        Ok(self.filter.zones.is_some())
+    }
+
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool> {
+        Ok(self.filter.zones.iter().flatten().any(|known| known.0 == ip && known.1 == zone))
+    }
+
     fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
         place.clear();
         put!(place, self.filter.forward_drop);

@@ -70,6 +70,12 @@ impl SimBackend {
                 self.filter.unmasquerade(ip);
                 Ok(())
             }
+            Removal::UnbindSource { zone, ip } => {
+                if let Some(zones) = &mut self.filter.zones {
+                    zones.retain(|known| known.0 != ip || known.1 != zone);
+                }
+                Ok(())
+            }
             Removal::Erase { entry, tag } => {
                 self.filter.entered.retain(|known| known.entry != entry || known.tag != tag);
                 Ok(())

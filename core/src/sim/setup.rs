@@ -161,6 +161,11 @@ impl SimBackend {
         self.filter.no_frames = !filters;
     }
 
+    /// Whether firewalld runs; it has no address yet.
+    pub fn set_firewalld(&mut self, runs: bool) {
+        self.filter.zones = runs.then(heapless::Vec::new);
+    }
+
     /// Where something else may drop forwarded packets; "" for nowhere.
     pub fn set_forward_drop(&mut self, place: &'static str) {
         self.filter.forward_drop = place;

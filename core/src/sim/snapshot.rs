@@ -325,6 +325,9 @@ impl SimBackend {
         for known in &self.filter.guarded {
             out.line(false, &[&"guarded ", &known.port.0, &" ", &known.mac, &" ", &known.tag]);
         }
+        for (ip, zone) in self.filter.zones.iter().flatten() {
+            out.line(false, &[&"bound ", ip, &" to ", zone]);
+        }
         for known in &self.filter.entered {
             out.line(false, &[&"firewall ", &known.entry, &" for ", &known.tag]);
         }

@@ -5,6 +5,7 @@ use picocni_core::limits;
 use picocni_core::observe::FirewallEntry;
 use picocni_core::op::{Change, Plan};
 use picocni_core::plugin::Call;
+use picocni_core::put;
 use picocni_core::result::AddResult;
 use picocni_core::session::Session;
 
@@ -18,6 +19,9 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     let prev = call.required_prev()?;
     let mut record = Record::new(choice::choose(&conf, session)?);
     record.isolation = isolation::wanted(conf.policy, call, prev, session)?;
+    if record.backend == Backend::Firewalld {
+        put!(&mut record.zone, conf.zone);
+    }
     for ip in &prev.ips {
         record.pods.push(ip.address.addr()).map_err(|_| Error::limit("IPS", limits::IPS))?;
     }
@@ -38,7 +42,8 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     for ip in &record.pods {
         match record.backend {
             Backend::Nftables => plan.change(Change::Enter { entry: FirewallEntry::Pod(*ip), tag: tag.as_str() })?,
-            Backend::Firewalld | Backend::Iptables => {}
+            Backend::Firewalld => plan.change(Change::BindSource { zone: &record.zone, ip: *ip })?,
+            Backend::Iptables => {}
         }
     }
     session.apply(&plan)?;

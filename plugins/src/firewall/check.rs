@@ -24,7 +24,8 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         let ip = ip.address.addr();
         let passes = match record.backend {
             Backend::Nftables => session.backend.is_entered(&FirewallEntry::Pod(ip), tag.as_str())?,
-            Backend::Firewalld | Backend::Iptables => true,
+            Backend::Firewalld => session.backend.is_bound(&record.zone, ip)?,
+            Backend::Iptables => true,
         };
         if !passes || !record.pods.contains(&ip) {
             return Err(err!(CHANGED, "address is not let through", ip, " is missing in ", record.backend.as_str()));

@@ -38,14 +38,27 @@ pub(super) fn choose(conf: &Conf<'_>, session: &mut Session<'_>) -> Result<Backe
     let mut place = heapless::String::<{ limits::TAG }>::new();
     let backend = match conf.backend {
         Some(backend) => backend,
-        None => decide(Facts { firewalld: false, drops: session.backend.forward_drop(&mut place)? }),
+        None => {
+            let firewalld = session.backend.has_firewalld()?;
+            let drops = !firewalld && session.backend.forward_drop(&mut place)?;
+            decide(Facts { firewalld, drops })
+        }
     };
     match backend {
         Backend::Nftables => session.backend.probe_filter()?,
-        Backend::Firewalld | Backend::Iptables if place.is_empty() => {
+        Backend::Firewalld => {
+            if conf.backend.is_some() && !session.backend.has_firewalld()? {
+                return Err(err!(
+                    NOT_AVAILABLE,
+                    "firewalld does not run",
+                    "org.fedoraproject.FirewallD1 has no owner on the system message bus"
+                ));
+            }
+        }
+        Backend::Iptables if place.is_empty() => {
             return Err(err!(NOT_AVAILABLE, "backend is not available", backend.as_str()));
         }
-        Backend::Firewalld | Backend::Iptables => {
+        Backend::Iptables => {
             return Err(err!(
                 NOT_AVAILABLE,
                 "backend is not available",

@@ -47,7 +47,8 @@ pub(super) fn take_back(session: &mut Session<'_>, tag: &Tag) -> Result<bool> {
     for ip in &record.pods {
         match record.backend {
             Backend::Nftables => plan.remove(Removal::Erase { entry: FirewallEntry::Pod(*ip), tag: tag.as_str() })?,
-            Backend::Firewalld | Backend::Iptables => {}
+            Backend::Firewalld => plan.remove(Removal::UnbindSource { zone: &record.zone, ip: *ip })?,
+            Backend::Iptables => {}
         }
     }
     failures.note(session.remove(&plan));

@@ -226,6 +226,37 @@ fn what_cannot_be_enforced_is_refused() {
     }
 }
 
+/// The two pods, and firewalld.
+fn with_firewalld(sim: &mut SimBackend) {
+    build(sim);
+    sim.set_firewalld(true);
+    sim.set_forward_drop("table inet firewalld, chain filter_FORWARD");
+}
+
+#[test]
+fn firewalld_is_asked_where_it_runs() {
+    let mut sim = host();
+    sim.set_firewalld(true);
+    sim.set_forward_drop("table inet firewalld, chain filter_FORWARD");
+    let config = conf("", 2);
+    let bound = |sim: &mut SimBackend, zone| sim.is_bound(zone, "fd00::2".parse().unwrap()).unwrap();
+    ask(&mut sim, "ADD", "a", &config).unwrap();
+    assert!(bound(&mut sim, "trusted") && !has(&mut sim, pod(2), TAG_A));
+    ask(&mut sim, "CHECK", "a", &config).unwrap();
+    ask(&mut sim, "DEL", "a", BARE).unwrap();
+    assert!(!bound(&mut sim, "trusted"));
+    // Isolation is our own table's, whoever lets through.
+    ask(&mut sim, "ADD", "a", &conf(",\"ingressPolicy\":\"isolated\",\"firewalldZone\":\"work\"", 2)).unwrap();
+    assert!(bound(&mut sim, "work") && has(&mut sim, closed(), ""));
+    // It stops, and its sources with it.
+    sim.set_firewalld(false);
+    assert!(ask(&mut sim, "CHECK", "a", &conf(ISOLATED, 2)).unwrap_err().contains("missing in firewalld"));
+    ask(&mut sim, "GC", "", EMPTY_GC).unwrap();
+    assert!(!has(&mut sim, closed(), ""));
+    let explicit = conf(",\"backend\":\"firewalld\"", 2);
+    assert!(ask(&mut sim, "ADD", "a", &explicit).unwrap_err().contains("firewalld does not run"));
+}
+
 #[test]
 fn every_fault_of_add_is_undone() {
     for keys in ["", SAME_BRIDGE, ISOLATED] {
@@ -234,6 +265,7 @@ fn every_fault_of_add_is_undone() {
         // Another pod holds the bridge already.
         let before = [step(&Firewall, "ADD", "b", B, &other)];
         assert!(prove(&build, &before, step(&Firewall, "ADD", "a", A, &mine), false) > 2);
+        assert!(prove(&with_firewalld, &before, step(&Firewall, "ADD", "a", A, &mine), false) > 2);
     }
 }
 
@@ -244,5 +276,6 @@ fn del_and_gc_go_on_past_every_fault() {
         let before = [step(&Firewall, "ADD", "a", A, &mine), step(&Firewall, "ADD", "b", B, &other)];
         assert!(prove(&build, &before, step(&Firewall, "DEL", "a", "", BARE), false) > 2);
         assert!(prove(&build, &before, step(&Firewall, "GC", "", "", EMPTY_GC), false) > 4);
+        assert!(prove(&with_firewalld, &before, step(&Firewall, "GC", "", "", EMPTY_GC), false) > 4);
     }
 }

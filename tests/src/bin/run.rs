@@ -22,7 +22,7 @@ use picocni_tests::runner::Runner;
 use picocni_tests::{conformance, packages, panics, paths, peer, vm};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
-const BLACK_BOX: [&str; 17] = [
+const BLACK_BOX: [&str; 18] = [
     "protocol",
     "bad_input",
     "versions",
@@ -30,6 +30,7 @@ const BLACK_BOX: [&str; 17] = [
     "bridge",
     "bridge_options",
     "bridge_vlan",
+    "firewalld",
     "host_local",
     "host_device",
     "static_ipam",
@@ -88,7 +89,7 @@ fn main() -> ExitCode {
         tests(run, &["--no-run", "--quiet"], &[("CARGO_TARGET_DIR", target.as_os_str())])
     });
     if mode > Mode::Quick {
-        run.stage("packages", |run| fetch(run, &[Set::Host, Set::Machine]));
+        run.stage("packages", |run| fetch(run, &[Set::Host, Set::Firewalld, Set::Machine]));
     }
     run.stage("end-to-end", |run| {
         let all = ["--no-fail-fast", "--quiet"];

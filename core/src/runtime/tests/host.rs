@@ -165,6 +165,14 @@ impl Backend for Host {
         unimplemented!()
     }
 
+    fn has_firewalld(&mut self) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn is_bound(&mut self, _: &str, _: IpAddr) -> Result<bool> {
+        unimplemented!()
+    }
+
     fn forward_drop(&mut self, _: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
         unimplemented!()
     }

@@ -138,6 +138,14 @@ impl Backend for Watched<'_> {
         self.inner.filters_frames()
     }
 
+    fn has_firewalld(&mut self) -> Result<bool> {
+        self.inner.has_firewalld()
+    }
+
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool> {
+        self.inner.is_bound(zone, ip)
+    }
+
     fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
         self.inner.forward_drop(place)
     }
