@@ -50,14 +50,18 @@ impl Walk<'_> {
         if !self.drops {
             self.drops = true;
             self.place.clear();
-            put!(self.place, "table ", family.as_str(), " ", table, ", chain ", chain, why);
+            put!(self.place, "table ", family.as_str(), " ", table);
+            if !chain.is_empty() {
+                put!(self.place, ", chain ", chain, why);
+            }
         }
     }
 
     /// What cannot be looked into may drop.
     fn visit(&mut self, family: Family, table: &str, name: &str) {
-        let (Some(own_table), Some(own_name)) = (fits(&[&table]), fits(&[&name])) else {
-            return self.found(family, table, "with a long name", "");
+        let (own_table, own_name): (Option<Name>, Option<Name>) = (fits(&[&table]), fits(&[&name]));
+        let (Some(own_table), Some(own_name)) = (own_table, own_name) else {
+            return self.found(family, "with a long name", "", "");
         };
         let chain = Chain { family, table: own_table, name: own_name };
         if !self.chains.contains(&chain) && self.chains.push(chain).is_err() {
@@ -139,7 +143,7 @@ fn unknown(refusal: &Refusal, walk: &mut Walk<'_>) -> Result<()> {
     match refusal.errno {
         EPERM => Err(errno::kernel("list", &"nftables chains", refusal.errno, &refusal.words)),
         EAGAIN => {
-            walk.found(Family::Unspec, "that keeps changing", "unknown", "");
+            walk.found(Family::Unspec, "that keeps changing", "", "");
             Ok(())
         }
         // Also a chain that is gone meanwhile.
