@@ -189,6 +189,22 @@ fn a_pod_is_an_element_with_its_owner_and_packets_add_none() {
         {
             assert!(rules.contains(line), "{line} is not in {rules}");
         }
+        // The rules are these, however many pods there are.
+        for line in [
+            "jump admin",
+            "iifname . oifname @closed drop",
+            "iifname @apart oifname @apart iifname . oifname != @own drop",
+            "ip daddr @pods4 ct state established,related accept",
+            "ip saddr @pods4 accept",
+            "ip6 daddr @pods6 ct state established,related accept",
+            "ip6 saddr @pods6 accept",
+            "iif @isolated jump drop-ip",
+            "oif @isolated jump drop-ip",
+            "meta protocol ip drop",
+            "meta protocol ip6 drop",
+        ] {
+            assert_eq!(rules.lines().filter(|l| l.trim() == line).count(), 1, "{line} in {rules}");
+        }
         for _ in 0..3 {
             one.reaches(&open, true);
         }
