@@ -18,7 +18,7 @@ use crate::bus::Bus;
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, firewall, firewalld, forward, netns, observe, sysctl};
+use crate::{exec, files, filter, firewall, firewalld, forward, netns, observe, parting, sysctl};
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -76,6 +76,13 @@ impl<'m> Linux<'m> {
             inside: false,
             lock: None,
             machine: None,
+        }
+    }
+
+    /// Closes what the kernel would make the end of this process wait for.
+    pub fn part(&mut self) {
+        if let Some(socket) = self.netfilter.take() {
+            parting::close(socket);
         }
     }
 
@@ -172,6 +179,7 @@ impl Drop for Linux<'_> {
     fn drop(&mut self) {
         // Nobody is left to tell; the next call would say that its own namespace is the sandbox.
         let _ = self.be_in(Ns::Host);
+        self.part();
     }
 }
 

@@ -25,6 +25,7 @@ pub mod host;
 mod moved;
 mod netns;
 mod observe;
+mod parting;
 mod remove;
 mod shared;
 pub mod socket;

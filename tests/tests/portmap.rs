@@ -262,3 +262,28 @@ fn what_cannot_be_published_is_refused() {
         assert!(Snapshot::here().find_link("cni0").is_some());
     });
 }
+
+/// The netfilter sockets are closed by the kernel, in its own time.
+#[test]
+fn no_socket_is_left() {
+    sandbox::run(|host| {
+        if let Some(what) = lacking(host) {
+            skip!("{what}");
+        }
+        let sockets = || {
+            ["netlink", "unix"].map(|family| {
+                let path = format!("/proc/thread-self/net/{family}");
+                std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}")).lines().count()
+            })
+        };
+        let before = sockets();
+        for at in 0..10 {
+            Published::new(host, &format!("web-{at}"), &portmap(&web())).del();
+        }
+        let started = std::time::Instant::now();
+        while sockets() != before {
+            assert!(started.elapsed().as_secs() < 5, "{:?} sockets are left of {before:?}", sockets());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    });
+}

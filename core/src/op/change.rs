@@ -209,9 +209,10 @@ pub enum Change<'a> {
         /// What to do when it cannot be written.
         on_failure: OnFailure,
     },
-    /// Not an act: wait (on kernel notifications) until a bridge port forwards.
+    /// Not an act: wait (on kernel notifications) until a bridge port forwards,
+    /// or a link that is no port runs.
     AwaitForwarding {
-        /// Host end of the port.
+        /// The port: a link of the host.
         host: IfName,
     },
     /// Not an act: wait until no IPv6 address of the link is tentative.

@@ -149,7 +149,7 @@ fn plan_gateways(conf: &Conf, result: &mut AddResult) -> Result<()> {
         let Some(gw) = result.ips.iter().filter(|ip| ip.address.is_v6() == v6).find_map(|ip| ip.gateway) else {
             continue;
         };
-        let has_default = result.routes.iter().any(|r| r.dst.is_v6() == v6 && r.dst.is_default() && r.gw.is_some());
+        let has_default = result.routes.iter().any(|r| r.dst.is_v6() == v6 && r.dst.is_default());
         let any = if v6 { IpAddr::from([0u16; 8]) } else { IpAddr::from([0u8; 4]) };
         if let (false, Some(dst)) = (has_default, Cidr::new(any, 0)) {
             let route = Route { gw: Some(gw), ..Route::to(dst) };
@@ -214,6 +214,11 @@ fn serve_as_gateway(conf: &Conf, bridge: &Link, session: &mut Session<'_>, resul
 fn greet(bridge: &Link, pair: &veth::Pair, session: &mut Session<'_>, result: &AddResult) -> Result<()> {
     let mut plan = Plan::new();
     plan.change(Change::AwaitForwarding { host: pair.host })?;
+    if !bridge.running {
+        // Its first port makes it run, a moment later: until then the kernel
+        // drops what the host sends to the pod.
+        plan.change(Change::AwaitForwarding { host: bridge.name })?;
+    }
     if result.ips.iter().any(|ip| ip.address.is_v6()) {
         plan.change(Change::AwaitAddresses { ns: Ns::Sandbox, index: pair.container.index })?;
     }

@@ -32,7 +32,7 @@ fn build(sim: &mut SimBackend) {
 #[test]
 fn every_operation_of_add_fails_once_and_nothing_is_left() {
     let count = |conf, observations| prove(&build, &[], step(&Bridge, "ADD", "c1", NETNS, conf), observations);
-    assert_eq!((count(PLAIN, false), count(FULL, false), count(LAYER_2, false)), (10, 26, 5));
+    assert_eq!((count(PLAIN, false), count(FULL, false), count(LAYER_2, false)), (11, 27, 6));
     assert!(count(FULL, true) >= 35);
 }
 
@@ -109,6 +109,14 @@ fn eth0(sim: &mut SimBackend, netns: &str) -> bool {
     use picocni_core::backend::Backend;
     sim.open_sandbox(netns).unwrap();
     sim.link(Ns::Sandbox, &IfName::of("eth0")).unwrap().is_some()
+}
+
+#[test]
+fn a_default_route_of_the_ipam_plugin_is_enough() {
+    let mut sim = host();
+    let conf = FULL.replace("192.0.2.0/24", "0.0.0.0/0");
+    let result = call(&mut sim, &step(&Bridge, "ADD", "c1", NETNS, &conf)).unwrap();
+    assert_eq!((result.matches("0.0.0.0/0").count(), result.matches("::/0").count()), (1, 1), "{result}");
 }
 
 #[test]

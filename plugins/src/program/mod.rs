@@ -103,7 +103,9 @@ pub fn serve(
         Some(buffer) => read_all(buffer),
         None => Ok(&[][..]),
     };
-    match dispatch::serve(plugin, &env, &mut read_stdin, &mut session, call, stdout) {
+    let reply = dispatch::serve(plugin, &env, &mut read_stdin, &mut session, call, stdout);
+    backend.part();
+    match reply {
         Reply::Success(length) => {
             print(sys::stdout(), stdout.get(..length).unwrap_or_default());
             0

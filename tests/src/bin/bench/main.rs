@@ -2,10 +2,11 @@
 //! from posix_spawn to wait; medians of interleaved runs; on one private host. All programs are copies, written as a package
 //! manager writes them.
 //!
-//! `bench [--runs N] [--check] [--plugins]`: at least 50 runs count; `--check` holds the ratios to `budgets.toml`;
-//! `--plugins` makes the last table alone.
+//! `bench [--runs N] [--check] [--plugins|--ports]`: at least 50 runs count; `--check` holds the ratios to `budgets.toml`;
+//! `--plugins` and `--ports` make one table alone.
 
 mod plugins;
+mod ports;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
     if words.iter().any(|w| w == "--plugins") {
         return if plugins::compare(runs) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if words.iter().any(|w| w == "--ports") {
+        return if ports::compare() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let programs = match Programs::build() {
         Ok(programs) => programs,
         Err(why) => {
@@ -38,7 +42,7 @@ fn main() -> ExitCode {
         }
     };
     let figures = sandbox::run(|host| measure(host, &programs, runs));
-    let well = figures.print() & plugins::compare(runs.min(plugins::RUNS));
+    let well = figures.print() & plugins::compare(runs.min(plugins::RUNS)) & ports::compare();
     if words.iter().any(|w| w == "--check") && !well { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -116,7 +120,7 @@ impl Contender {
     }
 
     /// bridge with host-local, as the floor does it: gateway address, one IPv4 address, default route.
-    fn conf(&self) -> Value {
+    pub(crate) fn conf(&self) -> Value {
         let subnet = if self.network == "ours" { "10.97.0.0/16" } else { "10.98.0.0/16" };
         json!({
             "cniVersion": "1.0.0", "name": self.network, "type": "bridge", "bridge": format!("br-{}", self.network),
@@ -143,7 +147,7 @@ pub(crate) fn well(run: Run, what: &str) -> Run {
     run
 }
 
-fn result(run: &Run) -> Value {
+pub(crate) fn result(run: &Run) -> Value {
     serde_json::from_slice(&run.stdout).expect("a result")
 }
 
