@@ -11,6 +11,7 @@ use crate::op::{LinkChange, LinkId, Removal};
 use crate::text::fits;
 
 type Path = heapless::String<{ limits::PATH }>;
+type Table = heapless::String<{ limits::IPTABLES_TABLE }>;
 
 /// An inverse with its text copied, so that it outlives the plan.
 #[allow(
@@ -80,6 +81,16 @@ enum Inverse {
     Unmasquerade {
         ip: IpAddr,
     },
+    IptablesChain {
+        v6: bool,
+        table: Table,
+        chain: heapless::String<{ limits::IPTABLES_CHAIN }>,
+    },
+    IptablesRules {
+        v6: bool,
+        table: Table,
+        rules: heapless::String<{ limits::IPTABLES_LINES }>,
+    },
     /// A foreign plugin's ADD is compensated by its DEL.
     Delegate {
         plugin: heapless::String<64>,
@@ -122,6 +133,12 @@ impl Inverse {
             Removal::Unpublish { port } => Inverse::Unpublish { port },
             Removal::UnpublishSource { to, via, all } => Inverse::UnpublishSource { to, via, all },
             Removal::Unmasquerade { ip } => Inverse::Unmasquerade { ip },
+            Removal::IptablesChain { v6, table, chain } => {
+                Inverse::IptablesChain { v6, table: fits(&[&table])?, chain: fits(&[&chain])? }
+            }
+            Removal::IptablesRules { v6, table, rules } => {
+                Inverse::IptablesRules { v6, table: fits(&[&table])?, rules: fits(&[&rules])? }
+            }
             // Not the inverse of any change.
             Removal::DeleteNeighbour { .. } | Removal::PurgeConnections { .. } => return None,
         })
@@ -145,6 +162,8 @@ impl Inverse {
             Inverse::Unpublish { port } => Removal::Unpublish { port: *port },
             Inverse::UnpublishSource { to, via, all } => Removal::UnpublishSource { to: *to, via: *via, all: *all },
             Inverse::Unmasquerade { ip } => Removal::Unmasquerade { ip: *ip },
+            Inverse::IptablesChain { v6, table, chain } => Removal::IptablesChain { v6: *v6, table, chain },
+            Inverse::IptablesRules { v6, table, rules } => Removal::IptablesRules { v6: *v6, table, rules },
             Inverse::Delegate { plugin, composed } => return Step::Delegate(plugin, *composed),
         })
     }

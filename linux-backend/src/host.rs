@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, netns, observe, parting, sysctl};
+use crate::{exec, files, filter, iptables, netns, observe, parting, sysctl};
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Default for Memory {
 #[derive(Debug)]
 pub struct Linux<'m> {
     pub(crate) memory: &'m mut Memory,
-    environ: Environ,
+    pub(crate) environ: Environ,
     pub(crate) host: Option<Socket>,
     pub(crate) inner: Option<Socket>,
     pub(crate) netfilter: Option<Socket>,
@@ -322,6 +322,11 @@ impl Backend for Linux<'_> {
         })
     }
 
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.be_in(Ns::Host)?;
+        iptables::save(self.environ, v6, table, each)
+    }
+
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         files::read_file(path, out)
     }
@@ -359,7 +364,25 @@ impl Backend for Linux<'_> {
 
     fn exec(&mut self, program: &str, env: &Environment<'_>, stdin: &[u8], out: &mut [u8]) -> Result<Exit> {
         self.be_in(Ns::Host)?;
-        exec::run(program, self.environ, env, stdin, out)
+        let set = [
+            ("CNI_COMMAND", env.command),
+            ("CNI_CONTAINERID", env.container_id),
+            ("CNI_NETNS", env.netns),
+            ("CNI_IFNAME", env.ifname),
+            ("CNI_ARGS", env.args),
+            ("CNI_PATH", env.path),
+        ];
+        let program = exec::Program { path: program, arguments: &[], environ: self.environ, set: &set, pass_on: true };
+        let mut length = 0usize;
+        exec::run(&program, stdin, &mut |more| {
+            let end = length.saturating_add(more.len());
+            let Some(room) = out.get_mut(length..end) else { return false };
+            for (slot, byte) in room.iter_mut().zip(more) {
+                *slot = *byte;
+            }
+            length = end;
+            true
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `iptables`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -18,6 +18,7 @@ mod files;
 mod filter;
 mod guard;
 pub mod host;
+mod iptables;
 mod moved;
 mod netns;
 mod observe;

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::change::family;
 use super::{LinkChange, LinkId};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
@@ -138,6 +139,24 @@ pub enum Removal<'a> {
         /// IPv6 rather than IPv4.
         v6: bool,
     },
+    /// Delete a chain of iptables and every rule of its table that jumps to it.
+    IptablesChain {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chain.
+        table: &'a str,
+        /// The chain.
+        chain: &'a str,
+    },
+    /// Delete rules of iptables, each once; those that are not there are left out.
+    IptablesRules {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chains.
+        table: &'a str,
+        /// Rules in the form of [`Lines`](crate::iptables::Lines).
+        rules: &'a str,
+    },
 }
 
 impl Removal<'_> {
@@ -161,6 +180,8 @@ impl Removal<'_> {
             Removal::UnpublishSource { .. } => "stop translating",
             Removal::Unmasquerade { .. } => "stop masquerade",
             Removal::PurgeConnections { .. } => "purge connections",
+            Removal::IptablesChain { .. } => "delete iptables chain",
+            Removal::IptablesRules { .. } => "delete iptables rules",
         }
     }
 }
@@ -185,6 +206,8 @@ impl Put for Removal<'_> {
             Removal::Unpublish { port } => put!(out, *port),
             Removal::UnpublishSource { to, .. } => put!(out, *to),
             Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
+            Removal::IptablesChain { v6, table, chain } => put!(out, *chain, " in ", *table, " of ", family(*v6)),
+            Removal::IptablesRules { v6, table, .. } => put!(out, *table, " of ", family(*v6)),
         }
     }
 }

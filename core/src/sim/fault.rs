@@ -22,7 +22,7 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list` and `read_file`.
+    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list`, `iptables_rules` and `read_file`.
     pub observations: bool,
 }
 
@@ -277,6 +277,11 @@ impl Backend for FaultBackend<'_> {
 
     fn probe_filter(&mut self) -> Result<()> {
         self.inner.probe_filter()
+    }
+
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.observe("read iptables")?;
+        self.inner.iptables_rules(v6, table, each)
     }
 
     fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {

@@ -70,6 +70,7 @@ impl SimBackend {
                 self.filter.unmasquerade(ip);
                 Ok(())
             }
+            Removal::IptablesChain { .. } | Removal::IptablesRules { .. } => self.remove_iptables(removal),
             Removal::PurgeConnections { .. } => {
                 self.events.purges = self.events.purges.saturating_add(1);
                 Ok(())

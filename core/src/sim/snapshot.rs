@@ -325,6 +325,9 @@ impl SimBackend {
         for known in &self.filter.guarded {
             out.line(false, &[&"guarded ", &known.port.0, &" ", &known.mac, &" ", &known.tag]);
         }
+        for (shared, line) in self.tables.all() {
+            out.line(shared, &[&"iptables ", &line]);
+        }
         for known in &self.filter.masqueraded {
             out.line(false, &[&"masquerade ", &known.ip, &" out of ", &known.net, &" for ", &known.tag]);
         }
