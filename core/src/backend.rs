@@ -201,6 +201,13 @@ pub trait Backend {
     /// # Errors
     /// Code 101.
     fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool>;
+    /// What `iptables-save` prints of a table, line by line: chains (`:CHAIN POLICY
+    /// [0:0]`) and rules (`-A CHAIN …`). A line over `IPTABLES_RULE` bytes is none
+    /// of ours and is left out.
+    ///
+    /// # Errors
+    /// Code 50: iptables is not there, or the kernel has no such table for it.
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Reads a file from its start; `None` if it does not exist, else its size,
     /// which may be over `out.len()`: then only the beginning was read.

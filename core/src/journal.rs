@@ -11,6 +11,7 @@ use crate::op::{LinkChange, LinkId, Removal};
 use crate::text::fits;
 
 type Path = heapless::String<{ limits::PATH }>;
+type Table = heapless::String<{ limits::IPTABLES_TABLE }>;
 
 /// An inverse with its text copied, so that it outlives the plan.
 #[allow(
@@ -88,6 +89,16 @@ enum Inverse {
         entry: FirewallEntry,
         tag: heapless::String<{ limits::TAG }>,
     },
+    IptablesChain {
+        v6: bool,
+        table: Table,
+        chain: heapless::String<{ limits::IPTABLES_CHAIN }>,
+    },
+    IptablesRules {
+        v6: bool,
+        table: Table,
+        rules: heapless::String<{ limits::IPTABLES_LINES }>,
+    },
     /// A foreign plugin's ADD is compensated by its DEL.
     Delegate {
         plugin: heapless::String<64>,
@@ -132,6 +143,12 @@ impl Inverse {
             Removal::Unmasquerade { ip } => Inverse::Unmasquerade { ip },
             Removal::UnbindSource { zone, ip } => Inverse::UnbindSource { zone: fits(&[&zone])?, ip },
             Removal::Erase { entry, tag } => Inverse::Erase { entry, tag: fits(&[&tag])? },
+            Removal::IptablesChain { v6, table, chain } => {
+                Inverse::IptablesChain { v6, table: fits(&[&table])?, chain: fits(&[&chain])? }
+            }
+            Removal::IptablesRules { v6, table, rules } => {
+                Inverse::IptablesRules { v6, table: fits(&[&table])?, rules: fits(&[&rules])? }
+            }
             // Not the inverse of any change.
             Removal::DeleteNeighbour { .. } | Removal::PurgeConnections { .. } => return None,
         })
@@ -157,6 +174,8 @@ impl Inverse {
             Inverse::Unmasquerade { ip } => Removal::Unmasquerade { ip: *ip },
             Inverse::UnbindSource { zone, ip } => Removal::UnbindSource { zone, ip: *ip },
             Inverse::Erase { entry, tag } => Removal::Erase { entry: *entry, tag },
+            Inverse::IptablesChain { v6, table, chain } => Removal::IptablesChain { v6: *v6, table, chain },
+            Inverse::IptablesRules { v6, table, rules } => Removal::IptablesRules { v6: *v6, table, rules },
             Inverse::Delegate { plugin, composed } => return Step::Delegate(plugin, *composed),
         })
     }

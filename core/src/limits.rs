@@ -107,3 +107,15 @@ pub const CACHE_FILE: usize = 192 * 1024;
 pub const CNI_ARGS: usize = 4096;
 /// Pairs of CNI_ARGS in the result cache.
 pub const CNI_ARGS_PAIRS: usize = 64;
+/// Bytes of one transaction of iptables: 128 port mappings with three rules of 120
+/// bytes (IPv6: two of 190) are 48 KiB.
+pub const IPTABLES_SCRIPT: usize = 64 * 1024;
+/// Bytes of the rules that one change adds to chains of others; the journal
+/// keeps them. Two rules of one address have 200.
+pub const IPTABLES_LINES: usize = 512;
+/// Bytes of one rule: a comment of 255, fifteen ports, and conditions.
+pub const IPTABLES_RULE: usize = 4096;
+/// Bytes of a chain's name (XT_EXTENSION_MAXNAMELEN - 1, linux/netfilter/x_tables.h).
+pub const IPTABLES_CHAIN: usize = 28;
+/// Bytes of a table's name (`security`; XT_TABLE_MAXNAMELEN is 32).
+pub const IPTABLES_TABLE: usize = 8;

@@ -20,6 +20,7 @@ use crate::firewall;
 use crate::firewalld;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
+use crate::iptables;
 use crate::moved;
 use crate::shared;
 use crate::socket::Refusal;
@@ -202,6 +203,10 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
         }
         Change::RenameLink { ns, from, to } => rename(linux, change, ns, from, to).map(Some),
         Change::SetLink { ns, link, set, .. } => set_link(linux, change, ns, link, &set),
+        Change::EnsureIptables { .. } | Change::Iptables { .. } | Change::IptablesRules { .. } => {
+            linux.be_in(Ns::Host)?;
+            iptables::apply(linux.environ, change)
+        }
         Change::AwaitForwarding { host } => wait::forwarding(linux, host).map(|()| None),
         Change::AwaitAddresses { ns, index } => wait::addresses(linux, ns, index).map(|()| None),
         Change::ReserveLease { dir, ip, container, ifname } => {

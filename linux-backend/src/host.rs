@@ -18,7 +18,7 @@ use crate::bus::Bus;
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, firewall, firewalld, forward, netns, observe, parting, sysctl};
+use crate::{exec, files, filter, firewall, firewalld, forward, iptables, netns, observe, parting, sysctl};
 
 /// Buffers of the backend, owned by the entry point.
 #[derive(Debug)]
@@ -354,6 +354,11 @@ impl Backend for Linux<'_> {
         Ok(forward::legacy(place))
     }
 
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.be_in(Ns::Host)?;
+        iptables::save(self.environ, v6, table, each)
+    }
+
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         files::read_file(path, out)
     }
@@ -391,7 +396,25 @@ impl Backend for Linux<'_> {
 
     fn exec(&mut self, program: &str, env: &Environment<'_>, stdin: &[u8], out: &mut [u8]) -> Result<Exit> {
         self.be_in(Ns::Host)?;
-        exec::run(program, self.environ, env, stdin, out)
+        let set = [
+            ("CNI_COMMAND", env.command),
+            ("CNI_CONTAINERID", env.container_id),
+            ("CNI_NETNS", env.netns),
+            ("CNI_IFNAME", env.ifname),
+            ("CNI_ARGS", env.args),
+            ("CNI_PATH", env.path),
+        ];
+        let program = exec::Program { path: program, arguments: &[], environ: self.environ, set: &set, pass_on: true };
+        let mut length = 0usize;
+        exec::run(&program, stdin, &mut |more| {
+            let end = length.saturating_add(more.len());
+            let Some(room) = out.get_mut(length..end) else { return false };
+            for (slot, byte) in room.iter_mut().zip(more) {
+                *slot = *byte;
+            }
+            length = end;
+            true
+        })
     }
 }
 

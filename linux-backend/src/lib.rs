@@ -5,6 +5,8 @@
 //! | bytes, and operations as messages; no I/O | [`wire`] |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `bus`, `transport` |
 //! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `firewall`, `firewalld`, `forward`, `observe` |
+//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `iptables`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -22,6 +24,7 @@ mod firewalld;
 mod forward;
 mod guard;
 pub mod host;
+mod iptables;
 mod moved;
 mod netns;
 mod observe;

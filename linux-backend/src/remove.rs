@@ -14,6 +14,7 @@ use crate::firewall;
 use crate::firewalld;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
+use crate::iptables;
 use crate::moved;
 use crate::sysctl;
 use crate::wire::nlmsg::Batch;
@@ -119,6 +120,10 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         Removal::PurgeConnections { protocol, host_port, host_ip, v6 } => {
             let (socket, memory) = linux.filter_parts()?;
             filter::purge(socket, &mut memory.send, &mut memory.receive, protocol, host_port, host_ip, v6)
+        }
+        Removal::IptablesChain { .. } | Removal::IptablesRules { .. } => {
+            linux.be_in(Ns::Host)?;
+            iptables::remove(linux.environ, removal)
         }
         Removal::ReturnLink { .. } => moved::give_back(linux, removal),
         Removal::RestoreAddress { .. } => moved::restore_address(linux, removal),

@@ -11,6 +11,7 @@
 //! | [`plugin`] | one plugin call and its outcome |
 //! | [`peer`] | which plugins run: ours or the Go reference plugins |
 //! | [`tool`] | the program on the command line; foreign plugins that are scripts |
+//! | [`iptables`] | both flavours of iptables |
 //! | [`traffic`] | servers and clients: who answers, and from where it was asked |
 //! | [`outside`] | other machines wired to the host |
 //! | [`packages`] | Debian packages fetched and unpacked below the target directory |
@@ -29,6 +30,7 @@ pub mod budgets;
 pub mod conformance;
 pub mod differential;
 pub mod firewalld;
+pub mod iptables;
 pub mod kernel;
 pub mod netns;
 pub mod outside;

@@ -311,6 +311,36 @@ pub enum Change<'a> {
         /// Owner's tag; "" for what pods share.
         tag: &'a str,
     },
+    /// Ensure: what pods share in iptables is there. Made after a look at what is
+    /// missing, and run by `iptables-restore --noflush`.
+    EnsureIptables {
+        /// ip6tables.
+        v6: bool,
+        /// The transaction; see [`Script`](crate::iptables::Script).
+        text: &'a str,
+    },
+    /// A chain of one attachment in iptables, with the jumps to it; inverse:
+    /// [`Removal::IptablesChain`](super::Removal::IptablesChain).
+    Iptables {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chain.
+        table: &'a str,
+        /// The attachment's chain.
+        chain: &'a str,
+        /// The transaction; see [`Script`](crate::iptables::Script).
+        text: &'a str,
+    },
+    /// Rules of one attachment at the end of chains that others use too; inverse:
+    /// [`Removal::IptablesRules`](super::Removal::IptablesRules).
+    IptablesRules {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chains.
+        table: &'a str,
+        /// The rules.
+        rules: &'a crate::iptables::Lines,
+    },
 }
 
 impl Change<'_> {
@@ -347,6 +377,9 @@ impl Change<'_> {
             Change::Masquerade { .. } => "masquerade",
             Change::BindSource { .. } => "bind to zone",
             Change::Enter { .. } => "enter in firewall",
+            Change::EnsureIptables { .. } => "ensure iptables chains",
+            Change::Iptables { .. } => "make iptables chain",
+            Change::IptablesRules { .. } => "add iptables rules",
         }
     }
 
@@ -359,6 +392,7 @@ impl Change<'_> {
                 | Change::EnsureVlanPort { .. }
                 | Change::EnsureAddress { .. }
                 | Change::EnsureSysctl { .. }
+                | Change::EnsureIptables { .. }
         )
     }
 }
@@ -405,6 +439,14 @@ impl Put for Change<'_> {
             Change::Masquerade { ip, net, .. } => put!(out, *ip, " out of ", *net),
             Change::BindSource { zone, ip } => put!(out, *ip, " to ", *zone),
             Change::Enter { entry, .. } => put!(out, *entry),
+            Change::EnsureIptables { v6, .. } => out.text(family(*v6)),
+            Change::Iptables { v6, table, chain, .. } => put!(out, *chain, " in ", *table, " of ", family(*v6)),
+            Change::IptablesRules { v6, table, .. } => put!(out, *table, " of ", family(*v6)),
         }
     }
+}
+
+/// Whose table it is.
+pub(super) const fn family(v6: bool) -> &'static str {
+    if v6 { "IPv6" } else { "IPv4" }
 }

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::change::family;
 use super::{LinkChange, LinkId};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
@@ -152,6 +153,24 @@ pub enum Removal<'a> {
         /// IPv6 rather than IPv4.
         v6: bool,
     },
+    /// Delete a chain of iptables and every rule of its table that jumps to it.
+    IptablesChain {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chain.
+        table: &'a str,
+        /// The chain.
+        chain: &'a str,
+    },
+    /// Delete rules of iptables, each once; those that are not there are left out.
+    IptablesRules {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chains.
+        table: &'a str,
+        /// Rules in the form of [`Lines`](crate::iptables::Lines).
+        rules: &'a str,
+    },
 }
 
 impl Removal<'_> {
@@ -177,6 +196,8 @@ impl Removal<'_> {
             Removal::UnbindSource { .. } => "take from zone",
             Removal::Erase { .. } => "erase from firewall",
             Removal::PurgeConnections { .. } => "purge connections",
+            Removal::IptablesChain { .. } => "delete iptables chain",
+            Removal::IptablesRules { .. } => "delete iptables rules",
         }
     }
 }
@@ -203,6 +224,8 @@ impl Put for Removal<'_> {
             Removal::UnbindSource { zone, ip } => put!(out, *ip, " of ", *zone),
             Removal::Erase { entry, .. } => put!(out, *entry),
             Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
+            Removal::IptablesChain { v6, table, chain } => put!(out, *chain, " in ", *table, " of ", family(*v6)),
+            Removal::IptablesRules { v6, table, .. } => put!(out, *table, " of ", family(*v6)),
         }
     }
 }

@@ -163,6 +163,9 @@ impl SimBackend {
             Change::AwaitForwarding { host } => self.await_forwarding(host).map(|()| None),
             Change::AwaitAddresses { ns, index } => self.await_addresses(ns, index).map(|()| None),
             Change::Announce { index, mac } => self.announce(index, mac).map(|()| None),
+            Change::EnsureIptables { .. } | Change::Iptables { .. } | Change::IptablesRules { .. } => {
+                self.apply_iptables(change)
+            }
             _ => self.apply_stored(change),
         }
     }

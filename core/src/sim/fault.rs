@@ -22,7 +22,7 @@ pub struct Faults {
     pub code: Code,
     /// Error number of the failure.
     pub errno: i32,
-    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list` and `read_file`.
+    /// Also count `link`, `sysctl`, `find`, `exec`, `lock`, `list`, `iptables_rules` and `read_file`.
     pub observations: bool,
 }
 
@@ -297,6 +297,11 @@ impl Backend for FaultBackend<'_> {
 
     fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
         self.inner.forward_drop(place)
+    }
+
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.observe("read iptables")?;
+        self.inner.iptables_rules(v6, table, each)
     }
 
     fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {

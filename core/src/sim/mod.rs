@@ -4,8 +4,8 @@
 //!
 //! **What it models.** Namespaces, each with its `lo`; links, veth pairs and
 //! bridges; addresses, routes, sysctls and neighbours; files and port claims;
-//! published ports, source translation and masquerade; foreign plugins by
-//! script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
+//! published ports, source translation and masquerade; chains and rules of
+//! iptables as text; foreign plugins by script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
 //!
 //! **What it leaves out.** Link-local addresses and connected routes that the
 //! kernel makes by itself, packets, time (every look at the clock is one
@@ -29,13 +29,14 @@
 //!
 //! # Memory
 //!
-//! A [`SimBackend`] has 315 KiB and a [`Snapshot`] 88 KiB. A [`TestBed`] holds all
+//! A [`SimBackend`] has 339 KiB and a [`Snapshot`] 88 KiB. A [`TestBed`] holds all
 //! that a test needs and can be static.
 
 mod apply;
 mod events;
 mod fault;
 mod filter;
+mod iptables;
 mod network;
 mod observed;
 mod removed;
@@ -155,6 +156,7 @@ pub struct SimBackend {
     pub(crate) net: network::Network,
     pub(crate) sysctls: sysctl::Sysctls,
     pub(crate) filter: filter::Filter,
+    pub(crate) tables: iptables::Tables,
     pub(crate) store: store::Store,
     pub(crate) events: events::Events,
     /// The sandbox that is open.

@@ -198,6 +198,10 @@ impl Backend for SimBackend {
         Ok(!self.filter.forward_drop.is_empty())
     }
 
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.tables.list(v6, table, each)
+    }
+
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         let Some(file) = self.store.get(path) else { return Ok(None) };
         for (slot, byte) in out.iter_mut().zip(file.content) {

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::events::{Announcement, Events, ExecCall};
 use super::filter::Filter;
+use super::iptables::Tables;
 use super::network::{HOST, Neighbour, Network, NsId};
 use super::store::{Kind, Store};
 use super::sysctl::{Layer, Sysctls};
@@ -31,6 +32,7 @@ impl SimBackend {
             net: Network::new(),
             sysctls: Sysctls::new(),
             filter: Filter::new(),
+            tables: Tables::new(),
             store: Store::new(),
             events: Events::new(),
             open: None,
@@ -46,6 +48,7 @@ impl SimBackend {
         self.net.clear();
         self.sysctls.clear();
         self.filter.clear();
+        self.tables.clear();
         self.store.clear();
         self.events.clear();
         self.open = None;
@@ -169,6 +172,11 @@ impl SimBackend {
     /// Where something else may drop forwarded packets; "" for nowhere.
     pub fn set_forward_drop(&mut self, place: &'static str) {
         self.filter.forward_drop = place;
+    }
+
+    /// Whether iptables is not installed.
+    pub fn set_iptables_missing(&mut self, missing: bool) {
+        self.tables.missing = missing;
     }
 
     /// The number that [`Backend::machine`] gives.

@@ -331,6 +331,10 @@ impl SimBackend {
         for known in &self.filter.entered {
             out.line(false, &[&"firewall ", &known.entry, &" for ", &known.tag]);
         }
+
+        for (shared, line) in self.tables.all() {
+            out.line(shared, &[&"iptables ", &line]);
+        }
         for known in &self.filter.masqueraded {
             out.line(false, &[&"masquerade ", &known.ip, &" out of ", &known.net, &" for ", &known.tag]);
         }

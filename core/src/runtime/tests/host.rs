@@ -177,6 +177,10 @@ impl Backend for Host {
         unimplemented!()
     }
 
+    fn iptables_rules(&mut self, _: bool, _: &str, _: &mut dyn FnMut(&str)) -> Result<()> {
+        unimplemented!()
+    }
+
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         if self.is_dir(path) {
             return Err(err!(IO, "reading failed", "is a directory"));

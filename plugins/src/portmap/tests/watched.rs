@@ -153,6 +153,10 @@ impl Backend for Watched<'_> {
         self.calls.push("probe_filter");
         self.inner.probe_filter()
     }
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.calls.push("iptables_rules");
+        self.inner.iptables_rules(v6, table, each)
+    }
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         self.calls.push("read_file");
         self.inner.read_file(path, out)
