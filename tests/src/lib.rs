@@ -20,6 +20,7 @@
 //! | [`runner`] | the stages of `tests/run` |
 //! | [`conformance`] | the rules of the specification, for any directory of plugins |
 //! | [`differential`] | what a call printed and left, in words that two sets of plugins share |
+//! | [`guarded`] | pods behind `firewall`, and who reaches whom |
 //! | [`firewalld`] | firewalld on a message bus of a sandbox |
 //! | [`budgets`] | the figures of `budgets.toml` |
 //! | [`vm`] | the tests once more, in a virtual machine with a stock kernel |
@@ -30,6 +31,7 @@ pub mod budgets;
 pub mod conformance;
 pub mod differential;
 pub mod firewalld;
+pub mod guarded;
 pub mod iptables;
 pub mod kernel;
 pub mod netns;

@@ -11,7 +11,7 @@ use picocni_core::session::Session;
 
 use super::conf::{Backend, Conf};
 use super::record::Record;
-use super::{choice, del, isolation};
+use super::{choice, del, iptables, isolation};
 
 /// Everything that can be refused is looked at before the first change.
 pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddResult) -> Result<()> {
@@ -38,11 +38,15 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
     if let Some(isolation) = &record.isolation {
         isolation::add(session, &tag, isolation)?;
     }
+    if record.backend == Backend::Iptables {
+        iptables::add(session, conf.admin_chain, &record.pods)?;
+    }
     let mut plan = Plan::new();
     for ip in &record.pods {
         match record.backend {
             Backend::Nftables => plan.change(Change::Enter { entry: FirewallEntry::Pod(*ip), tag: tag.as_str() })?,
             Backend::Firewalld => plan.change(Change::BindSource { zone: &record.zone, ip: *ip })?,
+            // Made together, above.
             Backend::Iptables => {}
         }
     }

@@ -7,8 +7,8 @@ use picocni_core::plugin::Call;
 use picocni_core::session::Session;
 
 use super::conf::{Backend, Conf};
-use super::isolation;
 use super::record::{Isolation, Record};
+use super::{iptables, isolation};
 
 /// Every address of prevResult is let through as ADD recorded it, and the bridge is kept apart as configured.
 pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
@@ -25,11 +25,15 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         let passes = match record.backend {
             Backend::Nftables => session.backend.is_entered(&FirewallEntry::Pod(ip), tag.as_str())?,
             Backend::Firewalld => session.backend.is_bound(&record.zone, ip)?,
+            // All of them at once, below.
             Backend::Iptables => true,
         };
         if !passes || !record.pods.contains(&ip) {
             return Err(err!(CHANGED, "address is not let through", ip, " is missing in ", record.backend.as_str()));
         }
+    }
+    if record.backend == Backend::Iptables {
+        iptables::check(session, conf.admin_chain, &record.pods)?;
     }
     if !Isolation::is(record.isolation.as_ref(), conf.policy) {
         return Err(err!(CHANGED, "isolation is not as configured", "ADD had another \"ingressPolicy\""));

@@ -6,11 +6,13 @@
 //! iptables' (Docker, kube-proxy and ufw all use it); else our own table does.
 
 use picocni_core::err;
-use picocni_core::error::Result;
+use picocni_core::error::{Error, Result};
 use picocni_core::limits;
+use picocni_core::put;
 use picocni_core::session::Session;
 
 use super::conf::{Backend, Conf};
+use super::iptables;
 
 /// What a host is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,18 +57,24 @@ pub(super) fn choose(conf: &Conf<'_>, session: &mut Session<'_>) -> Result<Backe
                 ));
             }
         }
-        Backend::Iptables if place.is_empty() => {
-            return Err(err!(NOT_AVAILABLE, "backend is not available", backend.as_str()));
-        }
-        Backend::Iptables => {
-            return Err(err!(
-                NOT_AVAILABLE,
-                "backend is not available",
-                place,
-                " may drop what pods send, which takes iptables to let through; or let it through there and say ",
-                "\"backend\": \"nftables\""
-            ));
-        }
+        Backend::Iptables => iptables::probe(session).map_err(|error| because(&place, error))?,
     }
     Ok(backend)
+}
+
+/// What drops comes first: the end of long details is cut.
+fn because(place: &str, error: Error) -> Error {
+    if place.is_empty() {
+        return error;
+    }
+    let explained = err!(
+        NOT_AVAILABLE,
+        "backend is not available",
+        place,
+        " may drop what pods send, which takes iptables to let through; or let it through there and set ",
+        "\"backend\": \"nftables\" (",
+        error.msg()
+    );
+    put!(&mut explained.more(), ")");
+    explained
 }

@@ -21,6 +21,8 @@ const CHAIN: usize = 28;
 /// Longest name of a zone that is taken; firewalld allows 17.
 pub(super) const ZONE: usize = 64;
 
+const DEFAULT_ZONE: &str = "trusted";
+
 #[derive(Debug, Default)]
 struct Wire<'a> {
     backend: Str<'a>,
@@ -94,10 +96,16 @@ impl<'a> Conf<'a> {
         Ok(Conf {
             backend: wire.backend.plain().and_then(Backend::of),
             admin_chain: word(wire.admin_chain, "iptablesAdminChainName", CHAIN, "CNI-ADMIN")?,
-            zone: word(wire.zone, "firewalldZone", ZONE, "trusted")?,
+            zone: word(wire.zone, "firewalldZone", ZONE, DEFAULT_ZONE)?,
             policy: policy(wire.policy)?,
         })
     }
+}
+
+/// The zone that DEL goes by without a record: a wrong config must not keep it.
+pub(super) fn zone<'a>(call: &Call<'a>) -> &'a str {
+    let wire = call.fields::<Wire<'a>>().unwrap_or_default();
+    word(wire.zone, "firewalldZone", ZONE, DEFAULT_ZONE).unwrap_or(DEFAULT_ZONE)
 }
 
 fn policy(text: Str<'_>) -> Result<Policy> {

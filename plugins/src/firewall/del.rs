@@ -1,16 +1,20 @@
 //! DEL and GC of `firewall`: what the record says is taken back.
 
+use core::net::IpAddr;
+
 use picocni_core::conf::ValidAttachments;
 use picocni_core::error::{Failures, Result};
+use picocni_core::limits;
 use picocni_core::observe::FirewallEntry;
 use picocni_core::op::{Plan, Removal};
 use picocni_core::owner::Tag;
 use picocni_core::plugin::Call;
+use picocni_core::result::AddResult;
 use picocni_core::session::Session;
 
-use super::conf::Backend;
-use super::isolation;
+use super::conf::{self, Backend};
 use super::record::{self, Record};
+use super::{iptables, isolation};
 
 /// Needs neither a sandbox, nor a prevResult, nor a config that is right.
 /// Without a record the addresses of prevResult are asked for.
@@ -20,11 +24,34 @@ pub(super) fn del(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         return Ok(());
     }
     let Some(prev) = call.prev else { return Ok(()) };
+    unrecorded(call, session, &tag, prev)
+}
+
+/// Whichever backend knows the addresses. The peer keeps no record, and neither
+/// firewalld nor iptables says whose an address is: one that another attachment
+/// has by now stays.
+fn unrecorded(call: &Call<'_>, session: &mut Session<'_>, tag: &Tag, prev: &AddResult) -> Result<()> {
+    let zone = conf::zone(call);
+    let mut failures = Failures::new();
     let mut plan = Plan::new();
+    let mut pods = heapless::Vec::<IpAddr, { limits::IPS }>::new();
     for ip in &prev.ips {
-        plan.remove(Removal::Erase { entry: FirewallEntry::Pod(ip.address.addr()), tag: tag.as_str() })?;
+        let ip = ip.address.addr();
+        plan.remove(Removal::Erase { entry: FirewallEntry::Pod(ip), tag: tag.as_str() })?;
+        let _ = pods.push(ip);
     }
-    session.remove(&plan)
+    failures.note(session.remove(&plan));
+    for ip in &pods {
+        if session.backend.is_bound(zone, *ip)? && !record::holds(session, *ip)? {
+            failures.note(session.removal(Removal::UnbindSource { zone, ip: *ip }));
+        }
+    }
+    for ip in &iptables::find(session, &pods)? {
+        if !record::holds(session, *ip)? {
+            failures.note(iptables::remove(session, core::slice::from_ref(ip)));
+        }
+    }
+    failures.into_result()
 }
 
 /// Records of this network that belong to no valid attachment.
@@ -52,6 +79,9 @@ pub(super) fn take_back(session: &mut Session<'_>, tag: &Tag) -> Result<bool> {
         }
     }
     failures.note(session.remove(&plan));
+    if record.backend == Backend::Iptables {
+        failures.note(iptables::remove(session, &record.pods));
+    }
     if let Some(isolation) = &record.isolation {
         session.backend.lock(isolation::LOCK)?;
         failures.note(isolation::take_back(session, tag, isolation));

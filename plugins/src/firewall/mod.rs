@@ -15,6 +15,7 @@
 //! | config keys | `conf` |
 //! | which backend | `choice` |
 //! | what DEL needs to know | `record` |
+//! | the peer's chains | `iptables` |
 //! | bridges kept apart | `isolation` |
 
 mod add;
@@ -22,6 +23,7 @@ mod check;
 mod choice;
 mod conf;
 mod del;
+mod iptables;
 mod isolation;
 mod record;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use picocni_core::net::parse_ip;
 use picocni_core::owner::Tag;
 use picocni_core::put;
 use picocni_core::session::Session;
-use picocni_core::text::{Put, Sink, parse_u32};
+use picocni_core::text::{Put, Sink, fits, parse_u32};
 
 use super::conf::{Backend, Policy, ZONE};
 
@@ -124,7 +124,37 @@ impl Record {
     /// # Errors
     /// Code 100.
     pub(super) fn text(&self) -> Result<Text> {
-        picocni_core::text::fits(&[self]).ok_or_else(|| Error::limit("RECORD", RECORD))
+        fits(&[self]).ok_or_else(|| Error::limit("RECORD", RECORD))
+    }
+}
+
+/// Whether any attachment has recorded this address. Records are read in slices,
+/// since a directory cannot be read and listed at once.
+///
+/// # Errors
+/// Code 5.
+pub(super) fn holds(session: &mut Session<'_>, ip: IpAddr) -> Result<bool> {
+    const SLICE: usize = 16;
+    let mut done = 0usize;
+    loop {
+        let mut tags: heapless::Vec<Tag, SLICE> = heapless::Vec::new();
+        let mut seen = 0usize;
+        session.backend.list(DIR, &mut |name| {
+            let tag = fits::<{ limits::TAG }>(&[&"picocni:", &name]).and_then(|tag| Tag::read(&tag));
+            if let Some(tag) = tag.filter(|_| seen >= done) {
+                let _ = tags.push(tag);
+            }
+            seen = seen.saturating_add(1);
+        })?;
+        for tag in &tags {
+            if Record::read(session, tag)?.is_some_and(|record| record.pods.contains(&ip)) {
+                return Ok(true);
+            }
+        }
+        done = done.saturating_add(SLICE);
+        if done >= seen {
+            return Ok(false);
+        }
     }
 }
 

@@ -257,6 +257,81 @@ fn firewalld_is_asked_where_it_runs() {
     assert!(ask(&mut sim, "ADD", "a", &explicit).unwrap_err().contains("firewalld does not run"));
 }
 
+fn with_a_drop(sim: &mut SimBackend) {
+    build(sim);
+    sim.set_forward_drop("table ip filter, chain FORWARD (policy drop)");
+}
+
+/// The rules of a filter table, one a line.
+fn rules(sim: &mut SimBackend, v6: bool) -> String {
+    let mut text = String::new();
+    sim.iptables_rules(v6, "filter", &mut |line| {
+        if line.starts_with("-A") {
+            text.push_str(line);
+            text.push('\n');
+        }
+    })
+    .unwrap();
+    text
+}
+
+const SHARED: &str = "-A FORWARD -m comment --comment \"CNI firewall plugin rules\" -j CNI-FORWARD\n\
+    -A CNI-FORWARD -m comment --comment \"CNI firewall plugin admin overrides\" -j CNI-ADMIN\n";
+
+#[test]
+fn iptables_lets_through_where_its_table_drops() {
+    let mut sim = host();
+    sim.set_forward_drop("table ip filter, chain FORWARD (policy drop)");
+    let config = conf("", 2);
+    ask(&mut sim, "ADD", "a", &config).unwrap();
+    let lines = "-A CNI-FORWARD -d 10.88.0.2/32 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+        -A CNI-FORWARD -s 10.88.0.2/32 -j ACCEPT\n";
+    assert_eq!(rules(&mut sim, false), format!("{SHARED}{lines}"));
+    assert!(rules(&mut sim, true).contains("-A CNI-FORWARD -s fd00::2/128 -j ACCEPT"));
+    assert!(!has(&mut sim, pod(2), TAG_A));
+    ask(&mut sim, "CHECK", "a", &config).unwrap();
+    // The choice would be another one now; the record says which it was.
+    sim.set_forward_drop("");
+    ask(&mut sim, "ADD", "b", &conf(",\"backend\":\"iptables\"", 3)).unwrap();
+    ask(&mut sim, "DEL", "a", BARE).unwrap();
+    assert!(!rules(&mut sim, false).contains("10.88.0.2") && rules(&mut sim, false).contains("10.88.0.3"));
+    ask(&mut sim, "GC", "", EMPTY_GC).unwrap();
+    assert_eq!(rules(&mut sim, false), SHARED);
+    let text = ask(&mut sim, "CHECK", "a", &config).unwrap_err();
+    assert!(text.contains("has no record"), "{text}");
+}
+
+#[test]
+fn without_iptables_what_drops_is_named() {
+    let mut sim = host();
+    sim.set_forward_drop("table ip filter, chain FORWARD (policy drop)");
+    sim.set_iptables_missing(true);
+    for command in ["ADD", "STATUS"] {
+        let text = ask(&mut sim, command, "a", &conf("", 2)).unwrap_err();
+        assert!(text.contains("\"code\":50") && text.contains("table ip filter, chain FORWARD"), "{text}");
+    }
+    let explicit = ask(&mut sim, "ADD", "a", &conf(",\"backend\":\"iptables\"", 2)).unwrap_err();
+    assert!(explicit.contains("iptables is not installed"), "{explicit}");
+    // Whoever says so is believed.
+    ask(&mut sim, "ADD", "a", &conf(",\"backend\":\"nftables\"", 2)).unwrap();
+    // DEL of what is not recorded needs no iptables either.
+    ask(&mut sim, "DEL", "b", &conf("", 3)).unwrap();
+}
+
+#[test]
+fn an_address_that_another_attachment_has_by_now_stays() {
+    let mut sim = host();
+    let config = conf(",\"backend\":\"iptables\"", 2);
+    ask(&mut sim, "ADD", "a", &config).unwrap();
+    // As a runtime repeats it, of a container that is long gone.
+    ask(&mut sim, "DEL", "b", &config).unwrap();
+    ask(&mut sim, "CHECK", "a", &config).unwrap();
+    let record = "/run/cni/picocni/firewall/attachments/net:a:eth0";
+    sim.remove(&[picocni_core::op::Removal::RemoveFile { path: record }], &mut |_, outcome| outcome.unwrap());
+    ask(&mut sim, "DEL", "b", &config).unwrap();
+    assert_eq!(rules(&mut sim, false), SHARED);
+}
+
 #[test]
 fn every_fault_of_add_is_undone() {
     for keys in ["", SAME_BRIDGE, ISOLATED] {
@@ -265,6 +340,7 @@ fn every_fault_of_add_is_undone() {
         // Another pod holds the bridge already.
         let before = [step(&Firewall, "ADD", "b", B, &other)];
         assert!(prove(&build, &before, step(&Firewall, "ADD", "a", A, &mine), false) > 2);
+        assert!(prove(&with_a_drop, &[], step(&Firewall, "ADD", "a", A, &mine), true) > 4);
         assert!(prove(&with_firewalld, &before, step(&Firewall, "ADD", "a", A, &mine), false) > 2);
     }
 }
@@ -276,6 +352,7 @@ fn del_and_gc_go_on_past_every_fault() {
         let before = [step(&Firewall, "ADD", "a", A, &mine), step(&Firewall, "ADD", "b", B, &other)];
         assert!(prove(&build, &before, step(&Firewall, "DEL", "a", "", BARE), false) > 2);
         assert!(prove(&build, &before, step(&Firewall, "GC", "", "", EMPTY_GC), false) > 4);
+        assert!(prove(&with_a_drop, &before, step(&Firewall, "DEL", "a", "", BARE), false) > 2);
         assert!(prove(&with_firewalld, &before, step(&Firewall, "GC", "", "", EMPTY_GC), false) > 4);
     }
 }

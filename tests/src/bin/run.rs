@@ -22,7 +22,7 @@ use picocni_tests::runner::Runner;
 use picocni_tests::{conformance, packages, panics, paths, peer, vm};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
-const BLACK_BOX: [&str; 18] = [
+const BLACK_BOX: [&str; 19] = [
     "protocol",
     "bad_input",
     "versions",
@@ -30,6 +30,7 @@ const BLACK_BOX: [&str; 18] = [
     "bridge",
     "bridge_options",
     "bridge_vlan",
+    "firewall",
     "firewalld",
     "host_local",
     "host_device",
