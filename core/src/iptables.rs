@@ -130,6 +130,37 @@ impl Put for Comment<'_> {
     }
 }
 
+/// A chain's name.
+pub type Chain = heapless::String<{ limits::IPTABLES_CHAIN }>;
+
+/// A chain named after what it is for: `prefix` and as much of the SHA-512 of
+/// `parts` in hexadecimal as fits.
+#[must_use]
+pub fn chain_of(prefix: &str, parts: &[&[u8]]) -> Chain {
+    let mut chain = Chain::new();
+    put!(&mut chain, prefix);
+    // It fits: as many digits are asked for as there is room.
+    let digits = limits::IPTABLES_CHAIN.saturating_sub(chain.len());
+    let _ = crate::digest::hex_of(parts, &mut chain, digits);
+    chain
+}
+
+/// The comment by which an attachment's rules are told: `PREFIXname: "NETWORK" id:
+/// "CONTAINER"`, cut to the 255 bytes that a comment may have
+/// (`XT_MAX_COMMENT_LEN` - 1, linux/netfilter/xt_comment.h).
+#[must_use]
+pub fn owner_comment(prefix: &str, network: &str, container: &str) -> heapless::String<255> {
+    let parts: [&dyn Put; 6] = [&prefix, &"name: \"", &network, &"\" id: \"", &container, &"\""];
+    if let Some(whole) = crate::text::fits(&parts) {
+        return whole;
+    }
+    let mut cut = heapless::String::<252>::new();
+    for part in parts {
+        part.put(&mut cut);
+    }
+    crate::text::fits(&[&cut, &"..."]).unwrap_or_default()
+}
+
 /// The chain and the rest of a rule of `iptables-save`.
 #[must_use]
 pub fn rule(line: &str) -> Option<(&str, &str)> {
@@ -224,6 +255,17 @@ mod tests {
         assert_eq!(rule(":X - [0:0]"), None);
         assert_eq!(super::chain(":PREROUTING ACCEPT [0:0]"), Some("PREROUTING"));
         assert_eq!(super::chain("COMMIT"), None);
+    }
+
+    #[test]
+    fn names_and_comments_are_bounded() {
+        let chain = chain_of("CNI-DN-", &[b"my.net", b"c1"]);
+        assert_eq!(chain, "CNI-DN-bf972c1f1110541fa0b41", "as the reference plugin names it");
+        assert_eq!(chain.len(), limits::IPTABLES_CHAIN);
+        assert_eq!(owner_comment("dnat ", "n", "c"), "dnat name: \"n\" id: \"c\"");
+        let long = core::str::from_utf8(&[b'x'; 300]).unwrap();
+        let comment = owner_comment("", long, "c");
+        assert!(comment.len() == 255 && comment.ends_with("xxx..."));
     }
 
     #[test]
