@@ -1,93 +1,53 @@
-//! Whose rules publish ports: the kernel's nf_tables, asked directly, or iptables.
+//! What of a config decides whose rules publish ports.
 
 use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::json::Str;
 use picocni_core::json::raw::Elements;
-use picocni_core::session::Session;
+
+use crate::backend::Backend;
 
 /// Bit that the reference plugin marks with.
 const MARK_BIT: u32 = 13;
 
-/// What the config asks for, or its options.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Backend {
-    /// nf_tables if the kernel has it, else iptables.
-    Any,
-    /// nf_tables.
-    Native,
-    /// The programs of iptables.
-    Iptables,
-}
-
-impl Backend {
-    /// Options that only one of the two has decide, if `backend` does not.
-    ///
-    /// # Errors
-    /// Code 7: an unknown name, or options of the other one.
-    pub(super) fn read(name: Str<'_>, mark: &Mark<'_>, conditions: &[Conditions<'_>; 2]) -> Result<Self> {
-        let [v4, v6] = conditions.map(Conditions::backend);
-        let external = if matches!(mark, Mark::External(_)) { Backend::Iptables } else { Backend::Any };
-        let options = [("externalSetMarkChain", external), ("conditionsV4", v4), ("conditionsV6", v6)];
-        let asked = match name.plain() {
-            Some("nftables") => Backend::Native,
-            Some("iptables") => Backend::Iptables,
-            // The reference plugin looks for what only iptables has first.
-            Some("") => [Backend::Iptables, Backend::Native]
-                .into_iter()
-                .find(|backend| options.iter().any(|(_, of)| of == backend))
-                .unwrap_or(Backend::Any),
-            _ => {
-                return Err(err!(CONFIG, "unrecognized backend", "\"", name.canonical(), "\" (nftables, iptables)"));
-            }
-        };
-        let mut wrong = options.iter().filter(|(_, of)| *of != Backend::Any && *of != asked).map(|(key, _)| *key);
-        let Some(first) = wrong.next() else {
-            if asked == Backend::Native && conditions.iter().any(|conditions| conditions.words().next().is_some()) {
-                return Err(err!(
-                    UNSUPPORTED,
-                    "unsupported conditions",
-                    "\"conditionsV4\" and \"conditionsV6\" are served in the words of iptables, as [\"-i\",\"eth0\"]"
-                ));
-            }
-            return Ok(asked);
-        };
-        let error = match asked {
-            Backend::Iptables => {
-                err!(CONFIG, "iptables backend was requested but configuration contains nftables-specific options")
-            }
-            _ => err!(CONFIG, "nftables backend was requested but configuration contains iptables-specific options"),
-        };
-        Err(wrong.fold(error.with(&"[").with(&first), |error, key| error.with(&" ").with(&key)).with(&"]"))
-    }
-
-    /// Whether iptables is to be executed.
-    ///
-    /// Unlike the reference plugin, which takes iptables if there is one.
-    pub(super) fn is_iptables(self, session: &mut Session<'_>) -> bool {
-        match self {
-            Backend::Iptables => true,
-            Backend::Native => false,
-            Backend::Any => session.backend.probe_filter().is_err(),
+/// Options that only one of the two has decide, if `backend` does not.
+///
+/// # Errors
+/// Code 7: an unknown name, or options of the other one.
+pub(super) fn read(name: Str<'_>, mark: &Mark<'_>, conditions: &[Conditions<'_>; 2]) -> Result<Backend> {
+    let [v4, v6] = conditions.map(Conditions::backend);
+    let external = if matches!(mark, Mark::External(_)) { Backend::Iptables } else { Backend::Any };
+    let options = [("externalSetMarkChain", external), ("conditionsV4", v4), ("conditionsV6", v6)];
+    let asked = match name.plain() {
+        Some("nftables") => Backend::Native,
+        Some("iptables") => Backend::Iptables,
+        // The reference plugin looks for what only iptables has first.
+        Some("") => [Backend::Iptables, Backend::Native]
+            .into_iter()
+            .find(|backend| options.iter().any(|(_, of)| of == backend))
+            .unwrap_or(Backend::Any),
+        _ => {
+            return Err(err!(CONFIG, "unrecognized backend", "\"", name.canonical(), "\" (nftables, iptables)"));
         }
-    }
-}
-
-impl Backend {
-    /// Whether what is asked for can be had.
-    ///
-    /// # Errors
-    /// Code 50 names what is missing.
-    pub(super) fn probe(self, session: &mut Session<'_>) -> Result<()> {
-        match self {
-            Backend::Native => session.backend.probe_filter(),
-            Backend::Iptables => session.backend.iptables_rules(false, "nat", &mut |_| {}),
-            Backend::Any => session.backend.probe_filter().or_else(|error| {
-                let other = session.backend.iptables_rules(false, "nat", &mut |_| {});
-                other.map_err(|other| error.with(&"; ").with(&other))
-            }),
+    };
+    let mut wrong = options.iter().filter(|(_, of)| *of != Backend::Any && *of != asked).map(|(key, _)| *key);
+    let Some(first) = wrong.next() else {
+        if asked == Backend::Native && conditions.iter().any(|conditions| conditions.words().next().is_some()) {
+            return Err(err!(
+                UNSUPPORTED,
+                "unsupported conditions",
+                "\"conditionsV4\" and \"conditionsV6\" are served in the words of iptables, as [\"-i\",\"eth0\"]"
+            ));
         }
-    }
+        return Ok(asked);
+    };
+    let error = match asked {
+        Backend::Iptables => {
+            err!(CONFIG, "iptables backend was requested but configuration contains nftables-specific options")
+        }
+        _ => err!(CONFIG, "nftables backend was requested but configuration contains iptables-specific options"),
+    };
+    Err(wrong.fold(error.with(&"[").with(&first), |error, key| error.with(&" ").with(&key)).with(&"]"))
 }
 
 /// How iptables marks packets whose source is to be translated.

@@ -13,7 +13,8 @@ use picocni_core::net::parse_ip;
 use picocni_core::observe::Protocol;
 use picocni_core::plugin::Call;
 
-use super::backend::{Backend, Conditions, Mark};
+use super::backend::{self, Conditions, Mark};
+use crate::backend::Backend;
 
 const MAPPING_LIMIT: Limit = Limit::new("PORT_MAPPINGS", limits::PORT_MAPPINGS);
 const CONDITION_LIMIT: Limit = Limit::new("CONDITIONS", limits::CONDITIONS);
@@ -148,7 +149,7 @@ impl<'a> Conf<'a> {
         let conditions = [call.at(&["conditionsV4"]), call.at(&["conditionsV6"])].map(Conditions::new);
         let mark = Mark::read(wire.external_set_mark_chain, wire.mark_masq_bit)?;
         let mut conf = Conf {
-            backend: Backend::read(wire.backend, &mark, &conditions)?,
+            backend: backend::read(wire.backend, &mark, &conditions)?,
             mark,
             conditions,
             snat: wire.snat.unwrap_or(true),

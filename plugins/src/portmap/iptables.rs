@@ -10,7 +10,7 @@
 
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
-use picocni_core::iptables::{self, Chain, Comment, Script, Word, Words};
+use picocni_core::iptables::{self, Chain, Comment, Script, Word, Words, after, has};
 use picocni_core::limits;
 use picocni_core::net::Cidr;
 use picocni_core::observe::{Protocol, PublishedPort};
@@ -38,13 +38,9 @@ const CONDITION: usize = 1024;
 /// Protocols in the order of the reference plugin's rules.
 const PROTOCOLS: [Protocol; 3] = [Protocol::Sctp, Protocol::Tcp, Protocol::Udp];
 
-/// The chain of an attachment. The reference plugin's name has no interface in
-/// it; so here too for `eth0`, which is what runtimes call a pod's interface,
-/// and the attachments of other interfaces have chains of their own.
+/// The chain of an attachment.
 pub(super) fn chain(owner: &Owner<'_>) -> Chain {
-    let ifname = owner.ifname.as_str();
-    let ifname = if ifname == "eth0" { "" } else { ifname };
-    iptables::chain_of("CNI-DN-", &[owner.network.as_bytes(), owner.container.as_bytes(), ifname.as_bytes()])
+    iptables::chain_of("CNI-DN-", owner)
 }
 
 /// The families that have a port to publish.
@@ -364,19 +360,6 @@ pub(super) fn check(conf: &Conf<'_>, session: &mut Session<'_>, wanted: &Wanted,
         }
     }
     Ok(())
-}
-
-/// The word that follows an option.
-fn after<'r>(rule: &'r str, option: &str) -> Option<&'r str> {
-    let mut words = Words(rule);
-    words.by_ref().find(|word| *word == option)?;
-    words.next()
-}
-
-fn has(rule: &str, option: &str, value: &dyn Put) -> bool {
-    let mut text = heapless::String::<80>::new();
-    value.put(&mut text);
-    after(rule, option) == Some(text.as_str())
 }
 
 fn lists(list: &str, port: u16) -> bool {
