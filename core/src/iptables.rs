@@ -8,6 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::owner::Owner;
 use crate::put;
 use crate::text::{Put, Sink};
 
@@ -130,6 +131,43 @@ impl Put for Comment<'_> {
     }
 }
 
+/// A chain's name.
+pub type Chain = heapless::String<{ limits::IPTABLES_CHAIN }>;
+
+/// The chain of an attachment: `prefix` and as much of the SHA-512 of network
+/// and container as fits, in hexadecimal. So the reference plugins name theirs.
+///
+/// They leave the interface out. So does this for `eth0`, which is what runtimes
+/// call a pod's interface; the attachments of others have chains of their own.
+#[must_use]
+pub fn chain_of(prefix: &str, owner: &Owner<'_>) -> Chain {
+    let mut chain = Chain::new();
+    put!(&mut chain, prefix);
+    let ifname = owner.ifname.as_str();
+    let ifname = if ifname == "eth0" { "" } else { ifname };
+    let parts = [owner.network, owner.container, ifname].map(str::as_bytes);
+    // They fit: as many digits are asked for as there is room.
+    let digits = limits::IPTABLES_CHAIN.saturating_sub(chain.len());
+    let _ = crate::digest::hex_of(&parts, &mut chain, digits);
+    chain
+}
+
+/// The comment by which an attachment's rules are told: `PREFIXname: "NETWORK" id:
+/// "CONTAINER"`, cut to the 255 bytes that a comment may have
+/// (`XT_MAX_COMMENT_LEN` - 1, linux/netfilter/xt_comment.h).
+#[must_use]
+pub fn owner_comment(prefix: &str, network: &str, container: &str) -> heapless::String<255> {
+    let parts: [&dyn Put; 6] = [&prefix, &"name: \"", &network, &"\" id: \"", &container, &"\""];
+    if let Some(whole) = crate::text::fits(&parts) {
+        return whole;
+    }
+    let mut cut = heapless::String::<252>::new();
+    for part in parts {
+        part.put(&mut cut);
+    }
+    crate::text::fits(&[&cut, &"..."]).unwrap_or_default()
+}
+
 /// The chain and the rest of a rule of `iptables-save`.
 #[must_use]
 pub fn rule(line: &str) -> Option<(&str, &str)> {
@@ -155,6 +193,22 @@ pub fn jumps_to(rule: &str, chain: &str) -> bool {
             Some(word) => before = word,
         }
     }
+}
+
+/// The word that follows an option in a rule.
+#[must_use]
+pub fn after<'r>(rule: &'r str, option: &str) -> Option<&'r str> {
+    let mut words = Words(rule);
+    words.by_ref().find(|word| *word == option)?;
+    words.next()
+}
+
+/// Whether a rule has an option with this value.
+#[must_use]
+pub fn has(rule: &str, option: &str, value: &dyn Put) -> bool {
+    let mut text = heapless::String::<80>::new();
+    value.put(&mut text);
+    after(rule, option) == Some(text.as_str())
 }
 
 /// The words of a rule; what is quoted is one word, with its quotes.
@@ -197,6 +251,7 @@ fn is_space(c: char) -> bool {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::name::IfName;
     use crate::text::fits;
 
     fn text(part: &dyn Put) -> heapless::String<200> {
@@ -220,10 +275,26 @@ mod tests {
         assert_eq!(Words(spec).nth(3), Some(r#""a \" -j X""#));
         assert!(jumps_to(spec, "TARGET") && !jumps_to(spec, "X"));
         assert!(jumps_to("-g X", "X") && !jumps_to("", "X") && !jumps_to("-j", "X") && !jumps_to("-j X2", "X"));
+        assert!(has(spec, "--to", &1u32) && !has(spec, "--to", &2u32) && !has(spec, "TARGET", &1u32));
+        assert_eq!(after(spec, "--none"), None);
         assert_eq!(rule("-A ALONE"), Some(("ALONE", "")));
         assert_eq!(rule(":X - [0:0]"), None);
         assert_eq!(super::chain(":PREROUTING ACCEPT [0:0]"), Some("PREROUTING"));
         assert_eq!(super::chain("COMMIT"), None);
+    }
+
+    #[test]
+    fn names_and_comments_are_bounded() {
+        let owner = Owner { network: "my.net", container: "c1", ifname: IfName::of("eth0") };
+        let chain = chain_of("CNI-DN-", &owner);
+        assert_eq!(chain, "CNI-DN-bf972c1f1110541fa0b41", "as the reference plugin names it");
+        assert_eq!(chain_of("CNI-", &owner), "CNI-bf972c1f1110541fa0b413a5");
+        assert_ne!(chain_of("CNI-", &Owner { ifname: IfName::of("net1"), ..owner }), chain_of("CNI-", &owner));
+        assert_eq!(chain.len(), limits::IPTABLES_CHAIN);
+        assert_eq!(owner_comment("dnat ", "n", "c"), "dnat name: \"n\" id: \"c\"");
+        let long = core::str::from_utf8(&[b'x'; 300]).unwrap();
+        let comment = owner_comment("", long, "c");
+        assert!(comment.len() == 255 && comment.ends_with("xxx..."));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub const SYSCTL_VALUE: usize = 256;
 pub const SYSCTLS: usize = 64;
 /// Port mappings of one attachment (each counts once, ranges come expanded).
 pub const PORT_MAPPINGS: usize = 128;
+/// Words of `conditionsV4` and of `conditionsV6`. Two matches have eight.
+pub const CONDITIONS: usize = 64;
 /// Range sets of one IPAM config (one address is given per set).
 pub const RANGE_SETS: usize = 8;
 /// Ranges in one set.

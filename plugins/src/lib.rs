@@ -8,12 +8,14 @@
 //! | a link with one end in the sandbox, from creation to DEL | [`link`] |
 //! | the MAC that somebody asks for | [`mac`] |
 //! | files that say what an attachment holds | [`record`] |
+//! | nf_tables, or the programs of iptables | [`backend`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
 //! | the protocol on stdin and stdout, for programs | [`program`] |
 #![no_std]
 #![forbid(unsafe_code)]
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
+pub mod backend;
 pub mod bridge;
 pub mod dummy;
 pub mod firewall;

@@ -3,7 +3,7 @@
 use super::{EEXIST, SimBackend, refused};
 use crate::err;
 use crate::error::{Error, Result};
-use crate::iptables::{chain, jumps_to, rule};
+use crate::iptables::{Words, chain, jumps_to, rule};
 use crate::op::{Change, Removal};
 use crate::put;
 use crate::text::{Put, fits};
@@ -17,6 +17,9 @@ const LINE: usize = 640;
 
 /// The chains that a kernel has from the start.
 const BUILT_IN: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
+/// Targets that are no chains.
+const TARGETS: [&str; 8] = ["ACCEPT", "DROP", "REJECT", "RETURN", "MARK", "DNAT", "SNAT", "MASQUERADE"];
 
 #[derive(Debug, Clone)]
 pub(crate) struct Tables {
@@ -116,6 +119,12 @@ impl Tables {
         }
         if !self.has_chain(place, name) {
             return Err(err!(KERNEL, "iptables-restore failed", "no chain ", name));
+        }
+        let mut words = Words(spec);
+        words.by_ref().find(|word| *word == "-j");
+        if let Some(target) = words.next().filter(|target| !TARGETS.contains(target) && !self.has_chain(place, target))
+        {
+            return Err(err!(KERNEL, "iptables-restore failed", "no chain/target/match ", target));
         }
         match act {
             "-A" => self.add(place, shared, &[&"-A ", &name, &" ", &spec]),

@@ -42,7 +42,7 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         check::mac(&peer, reported)?;
     }
     check::addresses_and_routes(session, &container, prev)?;
-    if conf.ip_masq {
+    if conf.ip_masq.is_some() {
         masquerade::check(call, session, prev)?;
     }
     Ok(())
