@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, Route, Rule};
+use crate::observe::{Address, FirewallEntry, Link, Ns, Route, Rule};
 use crate::op::{Change, Policy, Removal};
 use crate::packet_filter::{Chain, RuleView};
 use crate::shaping::Shaping;
@@ -237,6 +237,45 @@ pub trait Backend {
     /// # Errors
     /// What the kernel lacks, code 50.
     fn probe_shaping(&mut self, fq_codel: bool) -> Result<()>;
+
+    /// Whether the native firewall has this entry for `tag` ("" for what pods share).
+    ///
+    /// # Errors
+    /// Code 101.
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool>;
+
+    /// Whether frames between the ports of a bridge can be filtered.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn filters_frames(&mut self) -> Result<bool>;
+
+    /// Whether firewalld runs.
+    ///
+    /// # Errors
+    /// Code 101: there is a message bus, and it does not tell.
+    fn has_firewalld(&mut self) -> Result<bool>;
+
+    /// Whether firewalld has an address in this zone; not if it does not run.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool>;
+
+    /// Whether anything else than this program may drop what the host forwards;
+    /// `place` says where. An accept of ours overrides no drop of another table.
+    ///
+    /// # Errors
+    /// Code 101.
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool>;
+
+    /// What `iptables-save` prints of a table, line by line: chains (`:CHAIN POLICY
+    /// [0:0]`) and rules (`-A CHAIN …`). A line over `IPTABLES_RULE` bytes is none
+    /// of ours and is left out.
+    ///
+    /// # Errors
+    /// Code 50: iptables is not there, or the kernel has no such table for it.
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Reads a file from its start; `None` if it does not exist, else its size,
     /// which may be over `out.len()`: then only the beginning was read.

@@ -6,11 +6,12 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
-use crate::observe::{Ns, PublishedPort, Route};
+use crate::observe::{FirewallEntry, Ns, PublishedPort, Route};
 use crate::op::{LinkChange, LinkId, Removal};
 use crate::text::fits;
 
 type Path = heapless::String<{ limits::PATH }>;
+type Table = heapless::String<{ limits::IPTABLES_TABLE }>;
 
 /// An inverse with its text copied, so that it outlives the plan.
 #[allow(
@@ -102,6 +103,24 @@ enum Inverse {
         addresses: heapless::Vec<IpAddr, { limits::POLICY_ADDRESSES }>,
         port: Option<IfIndex>,
     },
+    UnbindSource {
+        zone: heapless::String<64>,
+        ip: IpAddr,
+    },
+    Erase {
+        entry: FirewallEntry,
+        tag: heapless::String<{ limits::TAG }>,
+    },
+    IptablesChain {
+        v6: bool,
+        table: Table,
+        chain: heapless::String<{ limits::IPTABLES_CHAIN }>,
+    },
+    IptablesRules {
+        v6: bool,
+        table: Table,
+        rules: heapless::String<{ limits::IPTABLES_LINES }>,
+    },
     /// A foreign plugin's ADD is compensated by its DEL.
     Delegate {
         plugin: heapless::String<64>,
@@ -151,6 +170,14 @@ impl Inverse {
             Removal::LiftPolicy { tag, addresses, port } => {
                 Inverse::LiftPolicy { tag: fits(&[&tag])?, addresses: heapless::Vec::from_slice(addresses).ok()?, port }
             }
+            Removal::UnbindSource { zone, ip } => Inverse::UnbindSource { zone: fits(&[&zone])?, ip },
+            Removal::Erase { entry, tag } => Inverse::Erase { entry, tag: fits(&[&tag])? },
+            Removal::IptablesChain { v6, table, chain } => {
+                Inverse::IptablesChain { v6, table: fits(&[&table])?, chain: fits(&[&chain])? }
+            }
+            Removal::IptablesRules { v6, table, rules } => {
+                Inverse::IptablesRules { v6, table: fits(&[&table])?, rules: fits(&[&rules])? }
+            }
             // Not the inverse of any change.
             Removal::DeleteNeighbour { .. }
             | Removal::PurgeConnections { .. }
@@ -187,6 +214,10 @@ impl Inverse {
             Inverse::UnpublishSource { to, via, all } => Removal::UnpublishSource { to: *to, via: *via, all: *all },
             Inverse::Unmasquerade { ip } => Removal::Unmasquerade { ip: *ip },
             Inverse::LiftPolicy { tag, addresses, port } => Removal::LiftPolicy { tag, addresses, port: *port },
+            Inverse::UnbindSource { zone, ip } => Removal::UnbindSource { zone, ip: *ip },
+            Inverse::Erase { entry, tag } => Removal::Erase { entry: *entry, tag },
+            Inverse::IptablesChain { v6, table, chain } => Removal::IptablesChain { v6: *v6, table, chain },
+            Inverse::IptablesRules { v6, table, rules } => Removal::IptablesRules { v6: *v6, table, rules },
             Inverse::Delegate { plugin, composed } => return Step::Delegate(plugin, *composed),
         })
     }

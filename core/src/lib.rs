@@ -12,6 +12,7 @@
 //! | who does it | [`plugin`], [`session`], [`dispatch`], [`check`] |
 //! | networks as a runtime sees them | [`runtime`] |
 //! | arithmetic | [`ipam`], [`allowlist`], [`digest`] |
+//! | another program's text | [`iptables`] |
 //!
 //! Nothing here panics on any input, recurses on input, or allocates. A
 //! capacity that is exceeded is an error that names a constant of [`limits`].
@@ -31,6 +32,7 @@ pub mod dispatch;
 pub mod env;
 pub mod error;
 pub mod ipam;
+pub mod iptables;
 pub mod journal;
 pub mod json;
 pub mod limits;

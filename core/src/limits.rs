@@ -76,6 +76,8 @@ pub const POLICY_LINES: usize = 96;
 /// Addresses of an attachment with a network policy: those of its result, and
 /// link-local ones.
 pub const POLICY_ADDRESSES: usize = IPS + 8;
+/// Words of `conditionsV4` and of `conditionsV6`. Two matches have eight.
+pub const CONDITIONS: usize = 64;
 /// Range sets of one IPAM config (one address is given per set).
 pub const RANGE_SETS: usize = 8;
 /// Ranges in one set.
@@ -124,3 +126,15 @@ pub const CNI_ARGS_PAIRS: usize = 64;
 pub const MOVED_ROUTES: usize = 64;
 /// Routing tables that are tried, one after the other, until one is free.
 pub const TABLES: u32 = 1024;
+/// Bytes of one transaction of iptables: 128 port mappings with three rules of 120
+/// bytes (IPv6: two of 190) are 48 KiB.
+pub const IPTABLES_SCRIPT: usize = 64 * 1024;
+/// Bytes of the rules that one change adds to chains of others; the journal
+/// keeps them. Two rules of one address have 200.
+pub const IPTABLES_LINES: usize = 512;
+/// Bytes of one rule: a comment of 255, fifteen ports, and conditions.
+pub const IPTABLES_RULE: usize = 4096;
+/// Bytes of a chain's name (XT_EXTENSION_MAXNAMELEN - 1, linux/netfilter/x_tables.h).
+pub const IPTABLES_CHAIN: usize = 28;
+/// Bytes of a table's name (`security`; XT_TABLE_MAXNAMELEN is 32).
+pub const IPTABLES_TABLE: usize = 8;

@@ -190,6 +190,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -199,6 +201,7 @@ impl Protocol {
         match self {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
         }
     }
 }
@@ -217,4 +220,19 @@ pub struct PublishedPort {
     pub to: IpAddr,
     /// Port in the container.
     pub to_port: u16,
+}
+
+/// What the native firewall knows: an entry of a set each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum FirewallEntry {
+    /// What is from this pod passes, and what answers it.
+    Pod(IpAddr),
+    /// What goes from one of these bridges to another is dropped. Pods share it.
+    Apart(IfName),
+    /// What is forwarded from this bridge to itself is dropped. Pods share it.
+    Closed(IfName),
+    /// IPv4 and IPv6 frames between this bridge port and another are dropped,
+    /// whether the bridge hands frames to the IP layer's packet filter or not.
+    Port(IfIndex),
 }

@@ -16,7 +16,7 @@ pub use removal::Removal;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
-use crate::observe::PublishedPort;
+use crate::observe::{FirewallEntry, PublishedPort};
 use crate::put;
 use crate::text::{Put, Sink};
 
@@ -207,6 +207,17 @@ impl Put for LinkChange<'_> {
         }
         if let Some(arp_notify) = self.arp_notify {
             put!(out, " arp_notify ", arp_notify);
+        }
+    }
+}
+
+impl Put for FirewallEntry {
+    fn put(&self, out: &mut dyn Sink) {
+        match self {
+            FirewallEntry::Pod(ip) => put!(out, "pod ", *ip),
+            FirewallEntry::Apart(bridge) => put!(out, *bridge, " apart from other bridges"),
+            FirewallEntry::Closed(bridge) => put!(out, "within ", *bridge),
+            FirewallEntry::Port(port) => put!(out, "port ", port.0),
         }
     }
 }

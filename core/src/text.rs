@@ -239,16 +239,39 @@ fn hex_digit(nibble: u64) -> &'static str {
 /// Collects parts into a bounded string; `None` when they do not fit.
 #[must_use]
 pub fn fits<const N: usize>(parts: &[&dyn Put]) -> Option<heapless::String<N>> {
-    let mut counted = Exact { string: heapless::String::<N>::new(), overflow: false };
+    let mut counted = Exact::<N>::new();
     for part in parts {
         part.put(&mut counted);
     }
-    (!counted.overflow).then_some(counted.string)
+    counted.finish()
 }
 
-struct Exact<const N: usize> {
+/// A bounded string that tells whether everything fitted.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Exact<const N: usize> {
     string: heapless::String<N>,
     overflow: bool,
+}
+
+impl<const N: usize> Default for Exact<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Exact<N> {
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Exact { string: heapless::String::new(), overflow: false }
+    }
+
+    /// The text; `None` when something did not fit.
+    #[must_use]
+    pub fn finish(self) -> Option<heapless::String<N>> {
+        (!self.overflow).then_some(self.string)
+    }
 }
 
 impl<const N: usize> Sink for Exact<N> {

@@ -16,8 +16,11 @@ use rustix::io::Errno;
 use crate::errno;
 use crate::files;
 use crate::filter;
+use crate::firewall;
+use crate::firewalld;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
+use crate::iptables;
 use crate::moved;
 use crate::policy;
 use crate::rules;
@@ -188,6 +191,15 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
             policy::enforce(socket, memory, &wanted)?;
             Ok(Some(Removal::LiftPolicy { tag: wanted.tag, addresses: wanted.addresses, port: wanted.port }))
         }
+        Change::BindSource { zone, ip } => {
+            let bound = firewalld::add(linux, zone, ip)?;
+            Ok(bound.then_some(Removal::UnbindSource { zone, ip }))
+        }
+        Change::Enter { entry, tag } => {
+            let (socket, memory) = linux.filter_parts()?;
+            let made = firewall::enter(socket, memory, &entry, tag)?;
+            Ok(made.then_some(Removal::Erase { entry, tag }))
+        }
         Change::EnsureAddress { index, cidr } => ensure_address(linux, change, index, cidr).map(|()| None),
         Change::EnsureSysctl { key, value, on_failure } => {
             linux.be_in(Ns::Host)?;
@@ -207,6 +219,10 @@ fn apply_one<'c>(linux: &mut Linux<'_>, change: &Change<'c>, old: &'c mut Old) -
         }
         Change::RenameLink { ns, from, to } => rename(linux, change, ns, from, to).map(Some),
         Change::SetLink { ns, link, set, .. } => set_link(linux, change, ns, link, &set),
+        Change::EnsureIptables { .. } | Change::Iptables { .. } | Change::IptablesRules { .. } => {
+            linux.be_in(Ns::Host)?;
+            iptables::apply(linux.environ, change)
+        }
         Change::AwaitForwarding { host } => wait::forwarding(linux, host).map(|()| None),
         Change::AwaitAddresses { ns, index } => wait::addresses(linux, ns, index).map(|()| None),
         Change::ReserveLease { dir, ip, container, ifname } => {

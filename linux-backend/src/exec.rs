@@ -1,9 +1,8 @@
-//! Foreign plugins: another program with our stdin, a bounded stdout and stderr.
+//! Other programs: foreign plugins and iptables, with a stdin of ours, and pipes for what they write.
 
 use core::ffi::CStr;
 
 use picocni_core::backend::Exit;
-use picocni_core::env::Environment;
 use picocni_core::err;
 use picocni_core::error::{Error, Result};
 use picocni_core::limits;
@@ -22,8 +21,14 @@ use crate::sys::{self, Environ, Pointers};
 
 /// Variables handed on: everything inherited and the CNI variables.
 const VARIABLES: usize = 512;
-/// Bytes of one CNI variable with its name.
+/// Variables that are set: those of CNI.
+const SET: usize = 6;
+/// Bytes of one of them with its name.
 const VARIABLE: usize = 4096;
+/// Path, arguments, and the null.
+const ARGUMENTS: usize = 6;
+/// Bytes that are read from a pipe at once.
+const CHUNK: usize = 4096;
 /// Seconds a plugin may take. kubelet gives a sandbox 2 minutes (its runtime
 /// request timeout); IPAM daemons are given longer than that by nobody.
 const TIMEOUT_S: i64 = 120;
@@ -32,18 +37,28 @@ const BUSY_TRIES: u32 = 6;
 /// … this many milliseconds apart: file systems tell nobody when a writer is done.
 const BUSY_MS: i64 = 100;
 
-/// Runs `program`; see [`Backend::exec`](picocni_core::backend::Backend::exec).
-pub(crate) fn run(
-    program: &str,
-    environ: Environ,
-    env: &Environment<'_>,
-    stdin: &[u8],
-    out: &mut [u8],
-) -> Result<Exit> {
-    let failed = |errno| errno::file(&"failed to run a plugin", program, errno);
+/// A program that is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program<'a> {
+    /// Its path.
+    pub(crate) path: &'a str,
+    /// Its arguments after the first, which is the path.
+    pub(crate) arguments: &'a [&'a CStr],
+    /// The environment it inherits …
+    pub(crate) environ: Environ,
+    /// … but for these variables.
+    pub(crate) set: &'a [(&'a str, &'a str)],
+    /// What it says on stderr is passed on, as the specification asks for (section 4).
+    pub(crate) pass_on: bool,
+}
+
+/// Runs a program with `stdin`; what it writes goes to `take` as it comes.
+/// Nothing more is taken after `take` says `false`, and the program is killed.
+pub(crate) fn run(program: &Program<'_>, stdin: &[u8], take: &mut dyn FnMut(&[u8]) -> bool) -> Result<Exit> {
+    let failed = |errno| errno::file(&"failed to run a program", program.path, errno);
     for _ in 0..BUSY_TRIES {
-        let mut child = Child::start(program, environ, env).map_err(failed)?;
-        let outcome = child.talk(program, stdin, out);
+        let mut child = Child::start(program).map_err(failed)?;
+        let outcome = child.talk(program, stdin, take);
         if !matches!(&outcome, Ok(exit) if exit.code == EXEC_FAILED && exit.stdout == 0 && child.exec_errno == Errno::TXTBSY.raw_os_error())
         {
             if let Ok(exit) = &outcome
@@ -75,13 +90,13 @@ struct Child {
 }
 
 impl Child {
-    fn start(program: &str, environ: Environ, env: &Environment<'_>) -> core::result::Result<Child, Errno> {
+    fn start(program: &Program<'_>) -> core::result::Result<Child, Errno> {
         let (in_read, in_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (out_read, out_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (err_read, err_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let (status_read, status_write) = pipe_with(PipeFlags::CLOEXEC)?;
         let Some(pid) = sys::fork()? else {
-            let errno = become_program(program, environ, env, [&in_read, &out_write, &err_write]);
+            let errno = become_program(program, [&in_read, &out_write, &err_write]);
             let _ = write(&status_write, &errno.raw_os_error().to_ne_bytes());
             sys::exit(127);
         };
@@ -100,18 +115,20 @@ impl Child {
     /// Feeds stdin and drains both outputs in one loop: 64 KiB each way must
     /// not dead-lock. A child that writes too much or takes too long is killed
     /// with its group; it is reaped in any case.
-    fn talk(&mut self, program: &str, stdin: &[u8], out: &mut [u8]) -> Result<Exit> {
+    fn talk(&mut self, program: &Program<'_>, stdin: &[u8], take: &mut dyn FnMut(&[u8]) -> bool) -> Result<Exit> {
         let mut fed = 0usize;
         let mut length = 0usize;
         let mut stderr = heapless::String::new();
         while self.stdout.is_some() || self.stderr.is_some() {
-            self.wait(program)?;
+            self.wait(program.path)?;
             self.feed(stdin, &mut fed);
-            if !self.drain_stdout(out, &mut length) {
+            if !self.drain_stdout(take, &mut length) {
                 self.kill();
-                return Err(Error::limit("REQUEST", out.len()).with(&" bytes of a plugin's output: ").with(&program));
+                return Err(Error::limit("REQUEST", limits::REQUEST)
+                    .with(&" bytes of a plugin's output: ")
+                    .with(&program.path));
             }
-            self.drain_stderr(&mut stderr);
+            self.drain_stderr(&mut stderr, program.pass_on);
         }
         self.stdin = None;
         let mut errno = [0u8; 4];
@@ -124,12 +141,12 @@ impl Child {
 
     /// Waits until one of the pipes can be used.
     fn wait(&mut self, program: &str) -> Result<()> {
-        let ready = self.poll().map_err(|errno| errno::file(&"failed to wait for a plugin", program, errno))?;
+        let ready = self.poll().map_err(|errno| errno::file(&"failed to wait for a program", program, errno))?;
         if ready {
             return Ok(());
         }
         self.kill();
-        Err(err!(TRY_AGAIN, "plugin timed out", program, " was silent for ", TIMEOUT_S, " s and was killed"))
+        Err(err!(TRY_AGAIN, "program timed out", program, " was silent for ", TIMEOUT_S, " s and was killed"))
     }
 
     fn poll(&self) -> core::result::Result<bool, Errno> {
@@ -160,32 +177,34 @@ impl Child {
         }
     }
 
-    /// `false` when it wrote more than `out` holds.
-    fn drain_stdout(&mut self, out: &mut [u8], length: &mut usize) -> bool {
+    /// `false` when nobody takes what it wrote.
+    fn drain_stdout(&mut self, take: &mut dyn FnMut(&[u8]) -> bool, length: &mut usize) -> bool {
         let Some(fd) = self.stdout.as_ref().filter(|fd| readable(fd)) else { return true };
-        let mut beyond = [0u8; 1];
-        let rest = out.get_mut(*length..).unwrap_or_default();
-        let full = rest.is_empty();
-        let got = if full { read(fd, &mut beyond[..]) } else { read(fd, rest) };
-        match got {
+        let mut bytes = [0u8; CHUNK];
+        match read(fd, &mut bytes) {
             Ok(0) => self.stdout = None,
-            Ok(_) if full => return false,
-            Ok(more) => *length = length.saturating_add(more),
+            Ok(more) => {
+                *length = length.saturating_add(more);
+                return take(bytes.get(..more).unwrap_or_default());
+            }
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => self.stdout = None,
         }
         true
     }
 
-    /// What it says is passed on, as the specification asks for (section 4); the beginning is kept for our error.
-    fn drain_stderr(&mut self, text: &mut heapless::String<{ limits::DETAILS }>) {
+    /// The beginning is kept for our error.
+    fn drain_stderr(&mut self, text: &mut heapless::String<{ limits::DETAILS }>, pass_on: bool) {
         let Some(fd) = self.stderr.as_ref().filter(|fd| readable(fd)) else { return };
-        let mut bytes = [0u8; 1024];
+        let mut bytes = [0u8; CHUNK];
         match read(fd, &mut bytes) {
             Ok(0) => self.stderr = None,
             Ok(more) => {
-                let _ = write(sys::stderr(), bytes.get(..more).unwrap_or_default());
-                for byte in bytes.iter().take(more) {
+                let said = bytes.get(..more).unwrap_or_default();
+                if pass_on {
+                    let _ = write(sys::stderr(), said);
+                }
+                for byte in said {
                     let shown = if byte.is_ascii_graphic() { char::from(*byte) } else { ' ' };
                     let _ = text.push(shown);
                 }
@@ -232,19 +251,11 @@ fn readable(fd: &OwnedFd) -> bool {
 }
 
 /// The child's side: never returns but with an error.
-fn become_program(program: &str, environ: Environ, env: &Environment<'_>, ends: [&OwnedFd; 3]) -> Errno {
+fn become_program(program: &Program<'_>, ends: [&OwnedFd; 3]) -> Errno {
     let outcome = prepare(ends).and_then(|()| {
-        let set = [
-            ("CNI_COMMAND", env.command),
-            ("CNI_CONTAINERID", env.container_id),
-            ("CNI_NETNS", env.netns),
-            ("CNI_IFNAME", env.ifname),
-            ("CNI_ARGS", env.args),
-            ("CNI_PATH", env.path),
-        ];
-        let mut own: heapless::Vec<heapless::String<VARIABLE>, 6> = heapless::Vec::new();
-        for (key, value) in set {
-            let variable = fits(&[&key, &"=", &value, &"\0"]).ok_or(Errno::TOOBIG)?;
+        let mut own: heapless::Vec<heapless::String<VARIABLE>, SET> = heapless::Vec::new();
+        for (key, value) in program.set {
+            let variable = fits(&[key, &"=", value, &"\0"]).ok_or(Errno::TOOBIG)?;
             own.push(variable).map_err(|_| Errno::TOOBIG)?;
         }
         let mut variables = Pointers::<VARIABLES>::new();
@@ -252,16 +263,19 @@ fn become_program(program: &str, environ: Environ, env: &Environment<'_>, ends: 
             variables.push(CStr::from_bytes_with_nul(variable.as_bytes()).map_err(|_| Errno::INVAL)?)?;
         }
         let replaced = |entry: &CStr| {
-            set.iter().any(|(key, _)| {
+            program.set.iter().any(|(key, _)| {
                 entry.to_bytes().strip_prefix(key.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
             })
         };
-        for entry in environ.iter().filter(|entry| !replaced(entry)) {
+        for entry in program.environ.iter().filter(|entry| !replaced(entry)) {
             variables.push(entry)?;
         }
-        with_path(program, |path| {
-            let mut arguments = Pointers::<2>::new();
+        with_path(program.path, |path| {
+            let mut arguments = Pointers::<ARGUMENTS>::new();
             arguments.push(path)?;
+            for argument in program.arguments {
+                arguments.push(argument)?;
+            }
             Err::<(), Errno>(sys::execve(path, &mut arguments, &mut variables))
         })
     });

@@ -15,11 +15,12 @@ const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
 
 /// Sequence numbers that one transaction may use.
-const SEQS: u32 = 64;
+const SEQS: u32 = 128;
 /// Times it is tried when others make or remove the table between look and act.
 const TRIES: usize = 4;
 
-fn transact(
+/// Sends one transaction; the error number of the first refusal.
+pub(crate) fn transact(
     socket: &mut Socket,
     memory: &mut Memory,
     write: &mut dyn FnMut(&mut Transaction<'_, '_>),

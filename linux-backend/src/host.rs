@@ -9,7 +9,7 @@ use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
-use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
+use picocni_core::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route, Rule};
 use picocni_core::op::{Change, Policy, Removal};
 use picocni_core::packet_filter::{Chain, RuleView};
 use picocni_core::shaping::Shaping;
@@ -17,10 +17,13 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::bus::Bus;
 use crate::errno;
 use crate::socket::{NetlinkFamily, RECEIVE, SEND, Socket};
 use crate::sys::Environ;
-use crate::{exec, files, filter, guard, netns, observe, parting, policy, rules, sysctl};
+use crate::{
+    exec, files, filter, firewall, firewalld, forward, guard, iptables, netns, observe, parting, policy, rules, sysctl,
+};
 
 /// A kernel without netfilter has no such socket.
 const EPROTONOSUPPORT: i32 = 93;
@@ -53,10 +56,11 @@ impl Default for Memory {
 #[derive(Debug)]
 pub struct Linux<'m> {
     pub(crate) memory: &'m mut Memory,
-    environ: Environ,
+    pub(crate) environ: Environ,
     pub(crate) host: Option<Socket>,
     pub(crate) inner: Option<Socket>,
     pub(crate) netfilter: Option<Socket>,
+    pub(crate) bus: Option<Bus>,
     own: Option<OwnedFd>,
     pub(crate) sandbox: Option<OwnedFd>,
     inside: bool,
@@ -75,6 +79,7 @@ impl<'m> Linux<'m> {
             host: None,
             inner: None,
             netfilter: None,
+            bus: None,
             own: None,
             sandbox: None,
             inside: false,
@@ -384,6 +389,40 @@ impl Backend for Linux<'_> {
         crate::shape::probe(self, fq_codel)
     }
 
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        firewall::is_entered(socket, memory, entry, tag)
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        let (socket, memory) = self.filter_parts()?;
+        firewall::filters_frames(socket, memory)
+    }
+
+    fn has_firewalld(&mut self) -> Result<bool> {
+        firewalld::runs(self)
+    }
+
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool> {
+        firewalld::has(self, zone, ip)
+    }
+
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        place.clear();
+        if let Ok((socket, memory)) = self.filter_parts()
+            && forward::may_drop(socket, memory, place)?
+        {
+            return Ok(true);
+        }
+        self.be_in(Ns::Host)?;
+        Ok(forward::legacy(place))
+    }
+
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.be_in(Ns::Host)?;
+        iptables::save(self.environ, v6, table, each)
+    }
+
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         files::read_file(path, out)
     }
@@ -433,7 +472,25 @@ impl Backend for Linux<'_> {
 
     fn exec(&mut self, program: &str, env: &Environment<'_>, stdin: &[u8], out: &mut [u8]) -> Result<Exit> {
         self.be_in(Ns::Host)?;
-        exec::run(program, self.environ, env, stdin, out)
+        let set = [
+            ("CNI_COMMAND", env.command),
+            ("CNI_CONTAINERID", env.container_id),
+            ("CNI_NETNS", env.netns),
+            ("CNI_IFNAME", env.ifname),
+            ("CNI_ARGS", env.args),
+            ("CNI_PATH", env.path),
+        ];
+        let program = exec::Program { path: program, arguments: &[], environ: self.environ, set: &set, pass_on: true };
+        let mut length = 0usize;
+        exec::run(&program, stdin, &mut |more| {
+            let end = length.saturating_add(more.len());
+            let Some(room) = out.get_mut(length..end) else { return false };
+            for (slot, byte) in room.iter_mut().zip(more) {
+                *slot = *byte;
+            }
+            length = end;
+            true
+        })
     }
 }
 

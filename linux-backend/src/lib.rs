@@ -3,8 +3,10 @@
 //! | layer | modules |
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
+//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `bus`, `transport` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `firewall`, `firewalld`, `forward`, `observe` |
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `shape`, `filter`, `guard`, `group`, `rules`, `observe` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `shape`, `group`, `filter`, `firewall`, `policy`, `guard`, `rules`, `iptables`, `firewalld`, `forward`, `observe` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -12,13 +14,18 @@
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
 mod apply;
+mod bus;
 mod errno;
 mod exec;
 mod files;
 mod filter;
+mod firewall;
+mod firewalld;
+mod forward;
 mod group;
 mod guard;
 pub mod host;
+mod iptables;
 mod moved;
 mod netns;
 mod observe;

@@ -10,9 +10,12 @@ use picocni_core::put;
 use crate::errno;
 use crate::files;
 use crate::filter;
+use crate::firewall;
+use crate::firewalld;
 use crate::group;
 use crate::guard;
 use crate::host::{Linux, Memory, over_send};
+use crate::iptables;
 use crate::moved;
 use crate::policy;
 use crate::rules;
@@ -149,6 +152,10 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
             let (socket, memory) = linux.filter_parts()?;
             filter::purge(socket, &mut memory.send, &mut memory.receive, protocol, host_port, host_ip, v6)
         }
+        Removal::IptablesChain { .. } | Removal::IptablesRules { .. } => {
+            linux.be_in(Ns::Host)?;
+            iptables::remove(linux.environ, removal)
+        }
         Removal::ReturnLink { .. } => moved::give_back(linux, removal),
         Removal::RestoreAddress { .. } => moved::restore_address(linux, removal),
         Removal::UnguardSource { port, mac } => {
@@ -158,6 +165,11 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
         Removal::LiftPolicy { tag, addresses, port } => {
             let (socket, memory) = linux.filter_parts()?;
             policy::lift(socket, memory, tag, addresses, port)
+        }
+        Removal::UnbindSource { zone, ip } => firewalld::remove(linux, zone, ip),
+        Removal::Erase { entry, tag } => {
+            let (socket, memory) = linux.filter_parts()?;
+            firewall::erase(socket, memory, &entry, tag)
         }
         // Sent in batches.
         Removal::DeleteLink { .. }

@@ -10,6 +10,7 @@
 //! | files that say what an attachment holds | [`record`] |
 //! | more changes than a plan holds | [`steps`] |
 //! | which routing table is free | [`tables`] |
+//! | nf_tables, or the programs of iptables | [`backend`] |
 //! | masquerade what leaves a pod's network (`ipMasq`) | [`masquerade`] |
 //! | what the plugins before us left in the packet filter | [`predecessor`] |
 //! | the protocol on stdin and stdout, for programs | [`program`] |
@@ -17,9 +18,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
+pub mod backend;
 pub mod bandwidth;
 pub mod bridge;
 pub mod dummy;
+pub mod firewall;
 pub mod flannel;
 pub mod forwarding;
 pub mod host_device;
@@ -57,6 +60,7 @@ pub const REGISTRY: &[&dyn Plugin] = &[
     &bandwidth::Bandwidth,
     &bridge::Bridge,
     &dummy::Dummy,
+    &firewall::Firewall,
     &flannel::Flannel,
     &host_device::HostDevice,
     &host_local::HostLocal,

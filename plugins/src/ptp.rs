@@ -16,6 +16,7 @@ use picocni_core::session::Session;
 use picocni_core::version::{Command, Version};
 use picocni_core::{config_keys, err, fields};
 
+use crate::backend::Backend;
 use crate::interface::{self, Options};
 use crate::{forwarding, link, masquerade, veth};
 
@@ -39,7 +40,7 @@ struct Wire<'a> {
 fields!(Wire<'a> { "ipMasq" => ip_masq, "ipMasqBackend" => ip_masq_backend, "mtu" => mtu });
 
 struct Conf {
-    ip_masq: bool,
+    ip_masq: Option<Backend>,
     mtu: u32,
 }
 
@@ -47,11 +48,8 @@ impl Conf {
     fn read(call: &Call<'_>) -> Result<Self> {
         let wire: Wire<'_> = call.fields()?;
         link::needs_ipam(call)?;
-        if wire.ip_masq {
-            masquerade::check_backend(wire.ip_masq_backend)?;
-        }
-        let mtu = interface::mtu(wire.mtu)?;
-        Ok(Conf { ip_masq: wire.ip_masq, mtu })
+        let ip_masq = wire.ip_masq.then(|| masquerade::backend(wire.ip_masq_backend)).transpose()?;
+        Ok(Conf { ip_masq, mtu: interface::mtu(wire.mtu)? })
     }
 }
 
@@ -81,8 +79,8 @@ impl Plugin for Ptp {
         route_on_host(session, &host, result)?;
         let options = Options { announce: true, connected: &connected, ..Options::default() };
         interface::configure(session, container, result, options)?;
-        if conf.ip_masq {
-            masquerade::add(call, session, &tag, result)?;
+        if let Some(backend) = conf.ip_masq {
+            masquerade::add(backend, call, session, &tag, result)?;
         }
         picocni_core::conf::dns(call.text, &mut result.dns)
     }
@@ -90,15 +88,17 @@ impl Plugin for Ptp {
     fn check(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         let conf = Conf::read(call)?;
         link::check(call, session, LinkKind::Veth)?;
-        if conf.ip_masq {
+        if conf.ip_masq.is_some() {
             masquerade::check(call, session, call.required_prev()?)?;
         }
         Ok(())
     }
 
     fn reconcile(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-        let masquerades = Conf::read(call)?.ip_masq;
-        if masquerades { masquerade::reconcile(call, session, call.required_prev()?) } else { Ok(()) }
+        match Conf::read(call)?.ip_masq {
+            Some(backend) => masquerade::reconcile(backend, call, session, call.required_prev()?),
+            None => Ok(()),
+        }
     }
 
     fn del(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
@@ -123,6 +123,7 @@ impl Plugin for Ptp {
 
     fn status(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         link::needs_ipam(call)?;
+        masquerade::status(call, session)?;
         link::forward(call, session, Command::Status)
     }
 }

@@ -11,6 +11,7 @@
 //! | [`plugin`] | one plugin call and its outcome |
 //! | [`peer`] | which plugins run: ours or the Go reference plugins |
 //! | [`tool`] | the program on the command line; foreign plugins that are scripts |
+//! | [`iptables`] | both flavours of iptables |
 //! | [`traffic`] | servers and clients: who answers, and from where it was asked |
 //! | [`outside`] | other machines wired to the host |
 //! | [`packages`] | Debian packages fetched and unpacked below the target directory |
@@ -19,6 +20,8 @@
 //! | [`runner`] | the stages of `tests/run` |
 //! | [`conformance`] | the rules of the specification, for any directory of plugins |
 //! | [`differential`] | what a call printed and left, in words that two sets of plugins share |
+//! | [`guarded`] | pods behind `firewall`, and who reaches whom |
+//! | [`firewalld`] | firewalld on a message bus of a sandbox |
 //! | [`budgets`] | the figures of `budgets.toml` |
 //! | [`vm`] | the tests once more, in a virtual machine with a stock kernel |
 //! | [`skip`] | tests that cannot run here say why and are counted |
@@ -27,6 +30,9 @@ pub mod attachment;
 pub mod budgets;
 pub mod conformance;
 pub mod differential;
+pub mod firewalld;
+pub mod guarded;
+pub mod iptables;
 pub mod kernel;
 pub mod netns;
 pub mod outside;

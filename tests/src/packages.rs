@@ -1,5 +1,5 @@
-//! Debian packages the full run needs, in two sets: for the host's tests the Go reference plugins from sid, `nft` and
-//! `iptables` from bookworm; for the virtual machine an emulator, a kernel and a busybox from bookworm. They are
+//! Debian packages the full run needs, in three sets: for the host's tests the Go reference plugins from sid, `nft` and
+//! `iptables` from bookworm; firewalld; for the virtual machine an emulator, a kernel and a busybox from bookworm. They are
 //! downloaded with an apt configuration of their own and unpacked below the target directory; nothing is installed.
 
 use std::fs;
@@ -15,6 +15,8 @@ use crate::paths;
 pub enum Set {
     /// What the tests on the host use.
     Host,
+    /// firewalld with what it needs of Python, beside the host's own Python; see [`crate::firewalld`].
+    Firewalld,
     /// What the virtual machine is made of; see [`crate::vm`].
     Machine,
 }
@@ -52,6 +54,12 @@ const WANTED: [(&str, &[&str]); 2] = [
         ],
     ),
 ];
+
+/// What firewalld needs on a host that has Python and a message bus; `nft` is among the host's.
+const FIREWALLD: [&str; 6] =
+    ["firewalld", "python3-firewall", "python3-dbus", "python3-gi", "python3-nftables", "python3-cap-ng"];
+/// Libraries of these.
+const FIREWALLD_LIBRARIES: [&str; 2] = ["gir1.2-glib-2.0", "libgirepository-1.0-1"];
 
 /// The emulator, and the programs of the guest, with what they link to: apt works that out for a system that has nothing
 /// installed, so that the set depends neither on the host's packages nor on its libc.
@@ -99,6 +107,11 @@ pub fn fetch(sets: &[Set]) -> Result<(), String> {
     for set in missing {
         match set {
             Set::Host => fetch_host(&apt)?,
+            Set::Firewalld => {
+                let names = FIREWALLD.iter().chain(&FIREWALLD_LIBRARIES);
+                let wanted: Vec<String> = names.map(|name| format!("{name}/bookworm")).collect();
+                apt.download(paths::FIREWALLD, &wanted)?;
+            }
             Set::Machine => fetch_machine(&apt)?,
         }
         let stamp = set.stamp();
@@ -112,6 +125,7 @@ impl Set {
     fn stamp(self) -> PathBuf {
         match self {
             Self::Host => paths::target().join("packages/unpacked"),
+            Self::Firewalld => paths::target().join("packages/unpacked-firewalld"),
             Self::Machine => paths::packages_stamp(),
         }
     }
@@ -119,6 +133,7 @@ impl Set {
     fn wanted_text(self) -> String {
         match self {
             Self::Host => WANTED.iter().map(|(suite, names)| format!("{suite}: {}\n", names.join(" "))).collect(),
+            Self::Firewalld => format!("{} {}\n", FIREWALLD.join(" "), FIREWALLD_LIBRARIES.join(" ")),
             Self::Machine => format!("{MACHINE_SUITE}: {} {KERNEL}\n", PROGRAMS.join(" ")),
         }
     }

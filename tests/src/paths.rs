@@ -32,7 +32,10 @@ pub fn unstripped_binary() -> PathBuf {
 /// The name among [`packages`] of what the virtual machine is made of.
 pub const MACHINE: &str = "machine";
 
-/// Where Debian packages are unpacked: one directory per suite, and [`MACHINE`], each a file system root.
+/// The name among [`packages`] of firewalld.
+pub const FIREWALLD: &str = "firewalld";
+
+/// Where Debian packages are unpacked: one directory per suite, [`MACHINE`] and [`FIREWALLD`], each a file system root.
 pub fn packages(suite: &str) -> PathBuf {
     target().join("packages").join(suite)
 }

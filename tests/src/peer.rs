@@ -10,10 +10,11 @@ use std::{env, fs};
 use crate::{packages, paths};
 
 /// The plugin names that both picocni's binary and the Go plugins answer to today.
-pub const PLUGINS: [&str; 16] = [
+pub const PLUGINS: [&str; 17] = [
     "bandwidth",
     "bridge",
     "dummy",
+    "firewall",
     "host-device",
     "host-local",
     "ipvlan",

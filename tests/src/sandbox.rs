@@ -149,6 +149,14 @@ fn overlay_packages() {
     }
 }
 
+/// Puts other unpacked packages there too.
+///
+/// # Panics
+/// When they are not there.
+pub fn overlay_usr(root: &Path) {
+    overlay("/usr", &format!("lowerdir={}:/usr", root.join("usr").display()));
+}
+
 fn overlay(target: &str, options: &str) {
     let options = CString::new(options).expect("paths without NUL");
     mount("overlay", target, "overlay", MountFlags::empty(), Some(options.as_c_str()))

@@ -152,7 +152,7 @@ fn a_nul_in_a_name_never_cuts_it_short() {
 
 #[test]
 fn values_of_a_wrong_type_are_refused_before_any_work() {
-    let wrong: [(&str, &str, Value); 33] = [
+    let wrong: [(&str, &str, Value); 35] = [
         ("bridge", "/cniVersion", json!(1)),
         ("bridge", "/name", json!(["net"])),
         ("bridge", "/bridge", json!(5)),
@@ -184,6 +184,8 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         ("bandwidth", "/ingressRate", json!("8000")),
         ("bandwidth", "/egressBurst", json!(-8)),
         ("bandwidth", "/runtimeConfig/bandwidth", json!({"ingressRate": 1.5})),
+        ("firewall", "/ingressPolicy", json!("closed")),
+        ("firewall", "/firewalldZone", json!(5)),
         ("portmap", "/runtimeConfig/portMappings", json!({})),
         ("portmap", "/runtimeConfig/portMappings", json!([{"hostPort": "80", "containerPort": 80, "protocol": "tcp"}])),
     ];
@@ -192,7 +194,7 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         for (plugin, pointer, value) in wrong {
             let mut conf = real_config();
             conf["type"] = plugin.into();
-            if matches!(plugin, "tuning" | "portmap" | "bandwidth" | "sbr" | "vrf") {
+            if matches!(plugin, "tuning" | "portmap" | "firewall" | "bandwidth" | "sbr" | "vrf") {
                 conf["prevResult"] = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.88.0.9/16"}]});
                 for key in ["mtu", "ipam"] {
                     conf.as_object_mut().expect("an object").remove(key);

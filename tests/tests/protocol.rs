@@ -88,7 +88,10 @@ fn optional_variables_are_not_asked_for() {
 fn plugin_conf(plugin: &str) -> Value {
     let mut conf = conf("1.1.0");
     conf["type"] = plugin.into();
-    if !matches!(plugin, "loopback" | "tuning" | "policy" | "portmap" | "bandwidth" | "flannel" | "sbr" | "vrf") {
+    if !matches!(
+        plugin,
+        "loopback" | "tuning" | "policy" | "portmap" | "bandwidth" | "firewall" | "flannel" | "sbr" | "vrf"
+    ) {
         conf["ipam"] = json!({"type": "host-local", "subnet": "10.1.2.0/24"});
     }
     if matches!(plugin, "macvlan" | "ipvlan" | "vlan") {

@@ -147,10 +147,8 @@ fn leaves_by_the_hosts_address() {
         let left: Vec<String> =
             host.state().into_iter().filter(|l| l.contains("/masq/") || l.contains("10.1.2.2 ")).collect();
         assert_eq!(left, [""; 0]);
-        for backend in ["iptables", "x"] {
-            let mut other = conf.clone();
-            other["ipMasqBackend"] = backend.into();
-            Pod::new(host, backend).add(&other).expect_failure();
-        }
+        let mut other = conf.clone();
+        other["ipMasqBackend"] = "x".into();
+        Pod::new(host, "x").add(&other).expect_failure();
     });
 }

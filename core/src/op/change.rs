@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use super::{LinkChange, LinkId, OnFailure, Policy, Undo, VlanRange};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
-use crate::observe::{LinkKind, Ns, PublishedPort, Route};
+use crate::observe::{FirewallEntry, LinkKind, Ns, PublishedPort, Route};
 use crate::packet_filter::{Chain, Hook, Rule};
 use crate::put;
 use crate::shaping::{Bucket, Queue};
@@ -370,6 +370,53 @@ pub enum Change<'a> {
         /// Whose, and what.
         policy: Policy<'a>,
     },
+    /// firewalld lets an address through by its zone; inverse: no more, unless
+    /// it did already.
+    BindSource {
+        /// firewalld's zone.
+        zone: &'a str,
+        /// Pod's address.
+        ip: IpAddr,
+    },
+    /// An entry of the native firewall; inverse: remove it, unless it was there.
+    /// Another owner's entry of the same address is an earlier life of it and
+    /// is replaced.
+    Enter {
+        /// The entry.
+        entry: FirewallEntry,
+        /// Owner's tag; "" for what pods share.
+        tag: &'a str,
+    },
+    /// Ensure: what pods share in iptables is there. Made after a look at what is
+    /// missing, and run by `iptables-restore --noflush`.
+    EnsureIptables {
+        /// ip6tables.
+        v6: bool,
+        /// The transaction; see [`Script`](crate::iptables::Script).
+        text: &'a str,
+    },
+    /// A chain of one attachment in iptables, with the jumps to it; inverse:
+    /// [`Removal::IptablesChain`](super::Removal::IptablesChain).
+    Iptables {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chain.
+        table: &'a str,
+        /// The attachment's chain.
+        chain: &'a str,
+        /// The transaction; see [`Script`](crate::iptables::Script).
+        text: &'a str,
+    },
+    /// Rules of one attachment at the end of chains that others use too; inverse:
+    /// [`Removal::IptablesRules`](super::Removal::IptablesRules).
+    IptablesRules {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chains.
+        table: &'a str,
+        /// The rules.
+        rules: &'a crate::iptables::Lines,
+    },
 }
 
 impl Change<'_> {
@@ -412,6 +459,11 @@ impl Change<'_> {
             Change::EnsureChain { .. } => "ensure chain",
             Change::AppendRule { .. } => "append rule",
             Change::Enforce { .. } => "enforce policy",
+            Change::BindSource { .. } => "bind to zone",
+            Change::Enter { .. } => "enter in firewall",
+            Change::EnsureIptables { .. } => "ensure iptables chains",
+            Change::Iptables { .. } => "make iptables chain",
+            Change::IptablesRules { .. } => "add iptables rules",
         }
     }
 
@@ -425,6 +477,7 @@ impl Change<'_> {
                 | Change::EnsureAddress { .. }
                 | Change::EnsureSysctl { .. }
                 | Change::EnsureChain { .. }
+                | Change::EnsureIptables { .. }
         )
     }
 }
@@ -476,6 +529,16 @@ impl Put for Change<'_> {
             Change::EnsureChain { chain, .. } => put!(out, *chain),
             Change::AppendRule { chain, rule, .. } => put!(out, *chain, ": ", **rule),
             Change::Enforce { policy } => put!(out, policy.tag),
+            Change::BindSource { zone, ip } => put!(out, *ip, " to ", *zone),
+            Change::Enter { entry, .. } => put!(out, *entry),
+            Change::EnsureIptables { v6, .. } => out.text(family(*v6)),
+            Change::Iptables { v6, table, chain, .. } => put!(out, *chain, " in ", *table, " of ", family(*v6)),
+            Change::IptablesRules { v6, table, .. } => put!(out, *table, " of ", family(*v6)),
         }
     }
+}
+
+/// Whose table it is.
+pub(super) const fn family(v6: bool) -> &'static str {
+    if v6 { "IPv6" } else { "IPv4" }
 }

@@ -2,10 +2,11 @@
 
 use core::net::IpAddr;
 
+use super::change::family;
 use super::{LinkChange, LinkId};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
-use crate::observe::{Ns, Protocol, PublishedPort, Route};
+use crate::observe::{FirewallEntry, Ns, Protocol, PublishedPort, Route};
 use crate::packet_filter::{Chain, Table, Which};
 use crate::put;
 use crate::text::{Put, Sink};
@@ -169,6 +170,20 @@ pub enum Removal<'a> {
         /// Its bridge port.
         port: Option<IfIndex>,
     },
+    /// Take an address from a zone of firewalld.
+    UnbindSource {
+        /// firewalld's zone.
+        zone: &'a str,
+        /// Pod's address.
+        ip: IpAddr,
+    },
+    /// Remove an entry of the native firewall, if it is this owner's.
+    Erase {
+        /// The entry.
+        entry: FirewallEntry,
+        /// Owner's tag; "" for what pods share.
+        tag: &'a str,
+    },
     /// Forget connections to a host port, so that they follow the new rules.
     PurgeConnections {
         /// Transport.
@@ -197,6 +212,24 @@ pub enum Removal<'a> {
     DropTable {
         /// The table.
         table: Table<'a>,
+    },
+    /// Delete a chain of iptables and every rule of its table that jumps to it.
+    IptablesChain {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chain.
+        table: &'a str,
+        /// The chain.
+        chain: &'a str,
+    },
+    /// Delete rules of iptables, each once; those that are not there are left out.
+    IptablesRules {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chains.
+        table: &'a str,
+        /// Rules in the form of [`Lines`](crate::iptables::Lines).
+        rules: &'a str,
     },
 }
 
@@ -229,6 +262,10 @@ impl Removal<'_> {
             Removal::DropRules { .. } => "delete rules",
             Removal::DropChain { .. } => "delete chain",
             Removal::DropTable { .. } => "delete table",
+            Removal::UnbindSource { .. } => "take from zone",
+            Removal::Erase { .. } => "erase from firewall",
+            Removal::IptablesChain { .. } => "delete iptables chain",
+            Removal::IptablesRules { .. } => "delete iptables rules",
         }
     }
 }
@@ -258,6 +295,10 @@ impl Put for Removal<'_> {
             Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
             Removal::DropRules { chain, .. } | Removal::DropChain { chain } => put!(out, *chain),
             Removal::DropTable { table } => put!(out, *table),
+            Removal::UnbindSource { zone, ip } => put!(out, *ip, " of ", *zone),
+            Removal::Erase { entry, .. } => put!(out, *entry),
+            Removal::IptablesChain { v6, table, chain } => put!(out, *chain, " in ", *table, " of ", family(*v6)),
+            Removal::IptablesRules { v6, table, .. } => put!(out, *table, " of ", family(*v6)),
         }
     }
 }

@@ -90,6 +90,7 @@ impl SimBackend {
         all.is_ok()
     }
 
+    #[allow(clippy::too_many_lines, reason = "a table: one line or two for each operation")]
     fn apply_one<'o>(&mut self, change: &Change<'o>, old: &'o mut Old) -> Inverse<'o> {
         match *change {
             Change::EnsureBridge { name, mac, mtu, promisc, .. } => {
@@ -122,6 +123,8 @@ impl SimBackend {
                 self.net.need(HOST, port)?;
                 self.filter.guard(port, mac, tag).map(Some)
             }
+            Change::BindSource { zone, ip } => self.filter.bind(zone, ip),
+            Change::Enter { entry, tag } => self.filter.enter(entry, tag),
             Change::MoveLink { index, name, to, alias, was_up } => {
                 let sandbox = self.space(Ns::Sandbox)?;
                 let set = LinkChange { up: Some(false), alias: Some(alias), ..LinkChange::NONE };
@@ -169,6 +172,9 @@ impl SimBackend {
             Change::AwaitAddresses { ns, index } => self.await_addresses(ns, index).map(|()| None),
             Change::Announce { index, mac } => self.announce(index, mac).map(|()| None),
             Change::TakeRoute { .. } | Change::AddRule { .. } => self.apply_routing(change),
+            Change::EnsureIptables { .. } | Change::Iptables { .. } | Change::IptablesRules { .. } => {
+                self.apply_iptables(change)
+            }
             _ => self.apply_stored(change),
         }
     }

@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
+use crate::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, OnFailure, Policy, Removal};
 use crate::packet_filter::{Chain, RuleView};
 use crate::shaping::Shaping;
@@ -25,7 +25,7 @@ pub struct Faults {
     /// Error number of the failure.
     pub errno: i32,
     /// Also count `link`, `sysctl`, `rules`, `find`, `exec`, `lock`, `lock_sandbox`, `list`, `read_file`, `find_chains`,
-    /// `chain_rules`, `shaping` and `tracks_bridges`.
+    /// `chain_rules`, `iptables_rules`, `shaping` and `tracks_bridges`.
     pub observations: bool,
 }
 
@@ -330,6 +330,31 @@ impl Backend for FaultBackend<'_> {
 
     fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
         self.inner.probe_shaping(fq_codel)
+    }
+
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool> {
+        self.inner.is_entered(entry, tag)
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        self.inner.filters_frames()
+    }
+
+    fn has_firewalld(&mut self) -> Result<bool> {
+        self.inner.has_firewalld()
+    }
+
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool> {
+        self.inner.is_bound(zone, ip)
+    }
+
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        self.inner.forward_drop(place)
+    }
+
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.observe("read iptables")?;
+        self.inner.iptables_rules(v6, table, each)
     }
 
     fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, Mac};
 use crate::net::Cidr;
-use crate::observe::PublishedPort;
+use crate::observe::{FirewallEntry, PublishedPort};
 use crate::op::{Change, Policy, Removal};
 use crate::text::fits;
 
@@ -51,12 +51,25 @@ pub(crate) struct Enforced {
 }
 
 #[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) entry: FirewallEntry,
+    pub(crate) tag: Text,
+}
+
+#[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) published: heapless::Vec<Published, PUBLISHED>,
     pub(crate) sources: heapless::Vec<Source, TRANSLATED>,
     pub(crate) masqueraded: heapless::Vec<Masqueraded, TRANSLATED>,
     pub(crate) guarded: heapless::Vec<Guarded, TRANSLATED>,
     pub(crate) policies: heapless::Vec<Enforced, POLICIES>,
+    pub(crate) entered: heapless::Vec<Entered, TRANSLATED>,
+    /// Addresses in firewalld's zones, if it runs.
+    pub(crate) zones: Option<heapless::Vec<(IpAddr, heapless::String<64>), TRANSLATED>>,
+    /// Frames between bridge ports cannot be filtered.
+    pub(crate) no_frames: bool,
+    /// What else may drop forwarded packets, "" for nothing.
+    pub(crate) forward_drop: &'static str,
     /// The kernel has no packet filter.
     pub(crate) missing: bool,
     /// It does not track connections on bridges.
@@ -84,6 +97,10 @@ impl Filter {
             masqueraded: heapless::Vec::new(),
             guarded: heapless::Vec::new(),
             policies: heapless::Vec::new(),
+            entered: heapless::Vec::new(),
+            zones: None,
+            no_frames: false,
+            forward_drop: "",
             missing: false,
             bridges_untracked: false,
         }
@@ -95,6 +112,10 @@ impl Filter {
         self.masqueraded.clear();
         self.guarded.clear();
         self.policies.clear();
+        self.entered.clear();
+        self.zones = None;
+        self.no_frames = false;
+        self.forward_drop = "";
         self.missing = false;
         self.bridges_untracked = false;
     }
@@ -156,6 +177,31 @@ impl Filter {
             Some(known) if policy.port.is_some() && known.port != policy.port => Some("the bridge port"),
             Some(_) => None,
         }
+    }
+
+    /// Binds an address to a zone; its inverse, or none if it was bound.
+    pub(crate) fn bind<'z>(&mut self, zone: &'z str, ip: IpAddr) -> Result<Option<Removal<'z>>> {
+        let zones = self.zones.as_mut().ok_or_else(|| err!(KERNEL, "firewalld does not run"))?;
+        if zones.iter().any(|known| known.0 == ip && known.1 == zone) {
+            return Ok(None);
+        }
+        let name = fits(&[&zone]).ok_or_else(|| Error::limit("zone", 64))?;
+        keep(zones, (ip, name), "TRANSLATED")?;
+        Ok(Some(Removal::UnbindSource { zone, ip }))
+    }
+
+    /// Enters it; its inverse, or none if it was there already.
+    pub(crate) fn enter<'t>(&mut self, entry: FirewallEntry, tag: &'t str) -> Result<Option<Removal<'t>>> {
+        self.probe().map_err(|error| error.as_code(crate::error::Code::KERNEL))?;
+        if let Some(known) = self.entered.iter_mut().find(|known| known.entry == entry) {
+            if known.tag == tag {
+                return Ok(None);
+            }
+            known.tag = text(tag)?;
+        } else {
+            keep(&mut self.entered, Entered { entry, tag: text(tag)? }, "TRANSLATED")?;
+        }
+        Ok(Some(Removal::Erase { entry, tag }))
     }
 
     /// Adds one element; its inverse, or none if it was there already.

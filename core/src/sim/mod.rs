@@ -4,9 +4,9 @@
 //!
 //! **What it models.** Namespaces, each with its `lo`; links, veth pairs and
 //! bridges, VRFs; addresses, routes, rules, sysctls and neighbours; files and port claims;
-//! published ports, source translation, masquerade and network policies, the chains that
-//! others left, and shaping; foreign plugins by script. Operations fail with the kernel's
-//! error numbers (`EEXIST` is 17).
+//! published ports, source translation, masquerade, firewall and network policies, the
+//! chains that others left, and shaping; chains and rules of iptables as text; foreign
+//! plugins by script. Operations fail with the kernel's error numbers (`EEXIST` is 17).
 //!
 //! **What it leaves out.** Link-local addresses and connected routes that the
 //! kernel makes by itself, packets, time (every look at the clock is one
@@ -30,7 +30,7 @@
 //!
 //! # Memory
 //!
-//! A [`SimBackend`] has 315 KiB and a [`Snapshot`] 88 KiB. A [`TestBed`] holds all
+//! A [`SimBackend`] has 339 KiB and a [`Snapshot`] 88 KiB. A [`TestBed`] holds all
 //! that a test needs and can be static.
 
 mod apply;
@@ -38,6 +38,7 @@ mod chains;
 mod events;
 mod fault;
 mod filter;
+mod iptables;
 mod network;
 mod observed;
 mod removed;
@@ -170,6 +171,7 @@ pub struct SimBackend {
     pub(crate) sysctls: sysctl::Sysctls,
     pub(crate) filter: filter::Filter,
     pub(crate) chains: chains::Chains,
+    pub(crate) tables: iptables::Tables,
     pub(crate) store: store::Store,
     pub(crate) events: events::Events,
     /// The sandbox that is open.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::{Cidr, Family, parse_ip};
-use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
+use crate::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, Policy, Removal};
 use crate::packet_filter::{Chain, RuleView};
 use crate::put;
@@ -235,6 +235,32 @@ impl Backend for SimBackend {
 
     fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
         self.probe_shaped(fq_codel)
+    }
+
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool> {
+        Ok(self.filter.entered.iter().any(|known| known.entry == *entry && known.tag == tag))
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        Ok(!self.filter.no_frames)
+    }
+
+    fn has_firewalld(&mut self) -> Result<bool> {
+        Ok(self.filter.zones.is_some())
+    }
+
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool> {
+        Ok(self.filter.zones.iter().flatten().any(|known| known.0 == ip && known.1 == zone))
+    }
+
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        place.clear();
+        put!(place, self.filter.forward_drop);
+        Ok(!self.filter.forward_drop.is_empty())
+    }
+
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.tables.list(v6, table, each)
     }
 
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {

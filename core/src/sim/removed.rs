@@ -102,6 +102,17 @@ impl SimBackend {
                 }
                 Ok(())
             }
+            Removal::UnbindSource { zone, ip } => {
+                if let Some(zones) = &mut self.filter.zones {
+                    zones.retain(|known| known.0 != ip || known.1 != zone);
+                }
+                Ok(())
+            }
+            Removal::Erase { entry, tag } => {
+                self.filter.entered.retain(|known| known.entry != entry || known.tag != tag);
+                Ok(())
+            }
+            Removal::IptablesChain { .. } | Removal::IptablesRules { .. } => self.remove_iptables(removal),
             Removal::PurgeConnections { .. } => {
                 self.events.purges = self.events.purges.saturating_add(1);
                 Ok(())

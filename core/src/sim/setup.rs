@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use super::chains::Chains;
 use super::events::{Announcement, Events, ExecCall};
 use super::filter::Filter;
+use super::iptables::Tables;
 use super::network::{HOST, Neighbour, Network, NsId};
 use super::store::{Kind, Store};
 use super::sysctl::{Layer, Sysctls};
@@ -33,6 +34,7 @@ impl SimBackend {
             sysctls: Sysctls::new(),
             filter: Filter::new(),
             chains: Chains::new(),
+            tables: Tables::new(),
             store: Store::new(),
             events: Events::new(),
             open: None,
@@ -49,6 +51,7 @@ impl SimBackend {
         self.sysctls.clear();
         self.filter.clear();
         self.chains.clear();
+        self.tables.clear();
         self.store.clear();
         self.events.clear();
         self.open = None;
@@ -172,6 +175,26 @@ impl SimBackend {
     /// Whether the kernel lacks a packet filter.
     pub fn set_filter_missing(&mut self, missing: bool) {
         self.filter.missing = missing;
+    }
+
+    /// Whether frames between bridge ports can be filtered.
+    pub fn set_filters_frames(&mut self, filters: bool) {
+        self.filter.no_frames = !filters;
+    }
+
+    /// Whether firewalld runs; it has no address yet.
+    pub fn set_firewalld(&mut self, runs: bool) {
+        self.filter.zones = runs.then(heapless::Vec::new);
+    }
+
+    /// Where something else may drop forwarded packets; "" for nowhere.
+    pub fn set_forward_drop(&mut self, place: &'static str) {
+        self.filter.forward_drop = place;
+    }
+
+    /// Whether iptables is not installed.
+    pub fn set_iptables_missing(&mut self, missing: bool) {
+        self.tables.missing = missing;
     }
 
     /// The number that [`Backend::machine`] gives.

@@ -387,6 +387,16 @@ impl SimBackend {
                 out.line(false, &[&"policy of ", &known.tag, &" for ", ip]);
             }
         }
+        for (ip, zone) in self.filter.zones.iter().flatten() {
+            out.line(false, &[&"bound ", ip, &" to ", zone]);
+        }
+        for known in &self.filter.entered {
+            out.line(false, &[&"firewall ", &known.entry, &" for ", &known.tag]);
+        }
+
+        for (shared, line) in self.tables.all() {
+            out.line(shared, &[&"iptables ", &line]);
+        }
         for known in &self.filter.masqueraded {
             out.line(false, &[&"masquerade ", &known.ip, &" out of ", &known.net, &" for ", &known.tag]);
         }

@@ -4,6 +4,7 @@
 //! A new target is a module with `pub fn run(data: &[u8])`, one line in
 //! [`TARGETS`], an entry point in `fuzz_targets/` and a `[[bin]]`.
 
+pub mod dbus;
 pub mod json_scan;
 pub mod net_conf;
 pub mod nlmsg;
@@ -14,6 +15,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its corpus directory.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("dbus", dbus::run),
     ("json_scan", json_scan::run),
     ("net_conf", net_conf::run),
     ("nlmsg", nlmsg::run),

@@ -4,7 +4,7 @@
 //! another message: what it takes lies within the datagram.
 
 use picocni_linux::wire::attr::Attrs;
-use picocni_linux::wire::nftables::{ChainView, RuleView, parse_elements, parse_generation, parse_table};
+use picocni_linux::wire::nftables::{ChainView, RuleView, effects, parse_elements, parse_generation, parse_table};
 use picocni_linux::wire::nlmsg::{Message, Messages};
 use picocni_linux::wire::route::{NextHops, Route};
 use picocni_linux::wire::{addr, conntrack, link, neigh, netfilter, rule};
@@ -31,6 +31,7 @@ fn one(message: &Message<'_>) {
     let _ = (link::Link::parse(message), addr::Addr::parse(message), Route::parse(message));
     let _ = (neigh::Neigh::parse(message), rule::Rule::parse(message), conntrack::parse(message));
     let _ = (ChainView::parse(message), RuleView::parse(message), parse_table(message), parse_generation(message));
+    effects(message, &mut |_| {});
     assert!(NextHops::of(message).count() <= message.payload.len());
     let Some(elements) = parse_elements(message) else { return };
     let set = elements.set;

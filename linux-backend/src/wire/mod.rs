@@ -1,4 +1,4 @@
-//! Netlink wire codecs: bytes in, typed values out, and the way back.
+//! Wire codecs of netlink, and of the message bus: bytes in, typed values out, and the way back.
 //!
 //! Nothing here opens a socket or makes a system call. Requests are written
 //! into a caller's buffer through [`nlmsg::Batch`]; replies are read in place
@@ -12,6 +12,7 @@ pub mod addr;
 pub mod attr;
 pub mod bridge_vlan;
 pub mod conntrack;
+pub mod dbus;
 pub mod extack;
 pub mod link;
 pub mod neigh;

@@ -38,6 +38,29 @@ pub enum Family {
 }
 
 impl Family {
+    /// The family with this number, if it has chains that see forwarded IP packets.
+    #[must_use]
+    pub const fn forwarding(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Inet,
+            2 => Self::Ipv4,
+            10 => Self::Ipv6,
+            _ => return None,
+        })
+    }
+
+    /// As `nft` names it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspec => "any",
+            Self::Inet => "inet",
+            Self::Ipv4 => "ip",
+            Self::Bridge => "bridge",
+            Self::Ipv6 => "ip6",
+        }
+    }
+
     /// The family of an address.
     #[must_use]
     pub const fn of(addr: core::net::IpAddr) -> Self {
@@ -139,6 +162,13 @@ impl<'t, 'b> Transaction<'t, 'b> {
     #[must_use]
     pub const fn last_seq(&self) -> u32 {
         self.last
+    }
+
+    /// Leaves the transaction open. Sending the batch tells whether the changes
+    /// could be made, and makes none.
+    pub fn try_out(self) -> Answers {
+        self.batch.end();
+        Answers { first: self.first, last: self.last, complete: false, failure: None }
     }
 
     /// Closes the transaction. Sending the batch makes the changes.

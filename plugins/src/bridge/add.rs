@@ -64,8 +64,8 @@ pub(super) fn add(call: &Call<'_>, session: &mut Session<'_>, result: &mut AddRe
                 result.add_interface(Interface::new(&own.name, own.mac, mtu(&own), ""))?;
             }
         }
-        if conf.ip_masq {
-            masquerade::add(call, session, &tag, result)?;
+        if let Some(backend) = conf.ip_masq {
+            masquerade::add(backend, call, session, &tag, result)?;
         }
     } else if conf.container_interface {
         interface::set_up(session, container)?;

@@ -43,7 +43,7 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
         check::mac(&peer, reported)?;
     }
     check::addresses_and_routes(session, &container, prev)?;
-    if conf.ip_masq {
+    if conf.ip_masq.is_some() {
         masquerade::check(call, session, prev)?;
     }
     if conf.guard_source { macspoof::check(call, session, peer.index, container.mac) } else { Ok(()) }
@@ -53,8 +53,8 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
 pub(super) fn reconcile(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let conf = Conf::read(call)?;
     let prev = call.required_prev()?;
-    if conf.ip_masq {
-        masquerade::reconcile(call, session, prev)?;
+    if let Some(backend) = conf.ip_masq {
+        masquerade::reconcile(backend, call, session, prev)?;
     }
     if !conf.guard_source {
         return Ok(());

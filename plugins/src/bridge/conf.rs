@@ -9,6 +9,7 @@ use picocni_core::json::{Key, Str};
 use picocni_core::name::{IfName, Mac};
 use picocni_core::plugin::Call;
 
+use crate::backend::Backend;
 use crate::interface;
 use crate::mac::{self, MacConf};
 
@@ -96,7 +97,7 @@ pub(super) struct Conf {
     pub(super) is_gateway: bool,
     pub(super) is_default_gateway: bool,
     pub(super) force_address: bool,
-    pub(super) ip_masq: bool,
+    pub(super) ip_masq: Option<Backend>,
     pub(super) mtu: u32,
     pub(super) hairpin: bool,
     pub(super) promisc: bool,
@@ -116,6 +117,7 @@ impl Conf {
     pub(super) fn read(call: &Call<'_>) -> Result<Self> {
         let wire: Wire<'_> = call.fields()?;
         wire.check(call)?;
+        let ip_masq = wire.ip_masq.then(|| crate::masquerade::backend(wire.ip_masq_backend)).transpose()?;
         let bridge = if wire.bridge.is_empty() {
             IfName::of("cni0")
         } else {
@@ -129,7 +131,7 @@ impl Conf {
             is_gateway: wire.is_gateway || wire.is_default_gateway,
             is_default_gateway: wire.is_default_gateway,
             force_address: wire.force_address,
-            ip_masq: wire.ip_masq && call.conf.has_ipam(),
+            ip_masq: ip_masq.filter(|_| call.conf.has_ipam()),
             mtu: interface::mtu(wire.mtu)?,
             hairpin: wire.hairpin_mode,
             promisc: wire.promisc_mode,
@@ -150,9 +152,6 @@ impl Wire<'_> {
         }
         if self.disable_container_interface && call.conf.has_ipam() {
             return Err(err!(CONFIG, "cannot use IPAM when DisableContainerInterface flag is set"));
-        }
-        if self.ip_masq {
-            crate::masquerade::check_backend(self.ip_masq_backend)?;
         }
         Ok(())
     }

@@ -50,6 +50,7 @@ impl Plugin for Bridge {
     }
 
     fn status(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        crate::masquerade::status(call, session)?;
         crate::link::forward(call, session, Command::Status)
     }
 }

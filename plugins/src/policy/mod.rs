@@ -13,7 +13,7 @@
 //! | what DEL needs to know | `record` |
 
 mod conf;
-mod record;
+pub(crate) mod record;
 mod target;
 #[cfg(test)]
 mod tests;

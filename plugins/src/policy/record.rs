@@ -15,7 +15,7 @@ use crate::record;
 
 /// Records, one file per attachment, named by its tag: lines `port INDEX` and
 /// `address ADDRESS`.
-pub(super) const DIR: &str = "/run/cni/picocni/policy";
+pub(crate) const DIR: &str = "/run/cni/picocni/policy";
 
 /// The longest address has 39 bytes.
 const RECORD: usize = (limits::POLICY_ADDRESSES + 1) * 56;

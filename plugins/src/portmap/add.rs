@@ -1,11 +1,10 @@
 //! ADD of `portmap`.
 
-use core::net::IpAddr;
-
 use picocni_core::err;
 use picocni_core::error::{Code, Error, Result};
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName};
+use picocni_core::net::Cidr;
 use picocni_core::observe::{Ns, Protocol, PublishedPort};
 use picocni_core::op::{Change, OnFailure, Plan, Removal};
 use picocni_core::owner::Tag;
@@ -16,6 +15,7 @@ use picocni_core::session::Session;
 use super::claims::{self, Claim, LOCK};
 use super::conf::Conf;
 use super::del::{self, Removals, Then};
+use super::iptables;
 use super::record::{self, Draft, Source};
 use crate::{interface, predecessor};
 
@@ -26,12 +26,19 @@ const PORTS: usize = limits::PORT_MAPPINGS * 2;
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) ports: heapless::Vec<PublishedPort, PORTS>,
+    /// The container's address with its prefix, IPv4 and IPv6.
+    addresses: [Option<Cidr>; 2],
     /// For each port, whether another attachment of the container holds it;
     /// empty until it is known.
     waits: heapless::Vec<bool, PORTS>,
 }
 
 impl Wanted {
+    /// The container's network of a family.
+    pub(super) fn net(&self, v6: bool) -> Option<Cidr> {
+        self.addresses.get(usize::from(v6)).copied().flatten().map(Cidr::network)
+    }
+
     /// Ports that this attachment gets.
     fn held(&self) -> impl Iterator<Item = &PublishedPort> {
         self.ports.iter().zip(&self.waits).filter(|(_, waits)| !**waits).map(|(port, _)| port)
@@ -62,21 +69,22 @@ pub(super) fn publish_all(call: &Call<'_>, session: &mut Session<'_>) -> Result<
 }
 
 /// The container's first address of a family.
-fn container_address(call: &Call<'_>, prev: &AddResult, v6: bool) -> Option<IpAddr> {
+fn container_address(call: &Call<'_>, prev: &AddResult, v6: bool) -> Option<Cidr> {
     let own = |ip: &&IpConfig| {
         prev.interface_of(ip).is_none_or(|i| i.name == call.env.ifname.as_str() && !i.sandbox.is_empty())
     };
-    prev.ips.iter().filter(|ip| ip.address.is_v6() == v6).find(own).map(|ip| ip.address.addr())
+    prev.ips.iter().filter(|ip| ip.address.is_v6() == v6).find(own).map(|ip| ip.address)
 }
 
 /// Every mapping for every family the container has.
 ///
 /// # Errors
 /// Code 7: one host port leads to two container ports.
-pub(super) fn wanted(conf: &Conf, call: &Call<'_>, prev: &AddResult) -> Result<Wanted> {
+pub(super) fn wanted(conf: &Conf<'_>, call: &Call<'_>, prev: &AddResult) -> Result<Wanted> {
     let mut ports: heapless::Vec<PublishedPort, PORTS> = heapless::Vec::new();
-    for v6 in [false, true] {
-        let Some(to) = container_address(call, prev, v6) else { continue };
+    let addresses = [false, true].map(|v6| container_address(call, prev, v6));
+    for (to, v6) in addresses.iter().zip([false, true]) {
+        let Some(to) = to.map(Cidr::addr) else { continue };
         for mapping in &conf.mappings {
             let Some(host_ip) = mapping.host.of_family(v6) else { continue };
             let port = PublishedPort {
@@ -102,13 +110,13 @@ pub(super) fn wanted(conf: &Conf, call: &Call<'_>, prev: &AddResult) -> Result<W
             }
         }
     }
-    Ok(Wanted { ports, waits: heapless::Vec::new() })
+    Ok(Wanted { ports, addresses, waits: heapless::Vec::new() })
 }
 
 type Sources = heapless::Vec<(Source, Option<IfName>), 2>;
 
 /// Source translation of each family that has a port, and the link it goes by.
-fn sources(conf: &Conf, session: &mut Session<'_>, wanted: &Wanted) -> Result<Sources> {
+fn sources(conf: &Conf<'_>, session: &mut Session<'_>, wanted: &Wanted) -> Result<Sources> {
     let mut sources = Sources::new();
     for v6 in [false, true] {
         let Some(to) = wanted.ports.iter().map(|port| port.to).find(|to| conf.snat && to.is_ipv6() == v6) else {
@@ -123,29 +131,25 @@ fn sources(conf: &Conf, session: &mut Session<'_>, wanted: &Wanted) -> Result<So
 
 /// Record, claims, rules, sysctl, connections: in this order, so that whatever
 /// is killed in between leaves a record of what there may be.
-fn publish(conf: &Conf, call: &Call<'_>, session: &mut Session<'_>, wanted: &mut Wanted) -> Result<()> {
+fn publish(conf: &Conf<'_>, call: &Call<'_>, session: &mut Session<'_>, wanted: &mut Wanted) -> Result<()> {
     let tag = call.owner().tag();
     if session.backend.read_file(&record::path(&tag)?, &mut [])?.is_none() {
         predecessor::portmap::take_back(session, &call.owner())?;
     }
+    let by_iptables = conf.backend.is_iptables(session);
     clear_the_way(session, wanted, &tag)?;
     let sources = sources(conf, session, wanted)?;
-    write_record(call, session, wanted, &sources, &tag)?;
+    write_record(call, session, wanted, if by_iptables { None } else { Some(&sources) }, &tag)?;
     claim(session, wanted, &tag)?;
-    let mut rules = Rules::new();
-    for port in wanted.held() {
-        rules.push(session, Change::Publish { port: *port, tag: tag.as_str() })?;
+    if by_iptables {
+        // Also of ports that wait: whose jump comes first has them.
+        iptables::publish(conf, call, session, wanted)?;
+    } else {
+        publish_natively(session, wanted, &sources, &tag)?;
     }
-    let published = |(source, _): &&(Source, _)| wanted.held().any(|port| port.to == source.to);
-    for (source, _) in sources.iter().filter(published) {
-        rules.push(
-            session,
-            Change::PublishSource { to: source.to, via: source.via, all: source.all, tag: tag.as_str() },
-        )?;
-    }
-    rules.apply(session)?;
-    for (source, link) in sources.iter().filter(published) {
-        if let (true, Some(link)) = (source.to.is_ipv4(), link) {
+    for (source, link) in &sources {
+        let published = by_iptables || wanted.held().any(|port| port.to == source.to);
+        if let (true, true, Some(link)) = (published, source.to.is_ipv4(), link) {
             allow_localhost(session, link)?;
         }
     }
@@ -156,12 +160,26 @@ fn publish(conf: &Conf, call: &Call<'_>, session: &mut Session<'_>, wanted: &mut
     purges.finish(session)
 }
 
+fn publish_natively(session: &mut Session<'_>, wanted: &Wanted, sources: &Sources, tag: &Tag) -> Result<()> {
+    let mut rules = Rules::new();
+    for port in wanted.held() {
+        rules.push(session, Change::Publish { port: *port, tag: tag.as_str() })?;
+    }
+    for (source, _) in sources.iter().filter(|(source, _)| wanted.held().any(|port| port.to == source.to)) {
+        rules.push(
+            session,
+            Change::PublishSource { to: source.to, via: source.via, all: source.all, tag: tag.as_str() },
+        )?;
+    }
+    rules.apply(session)
+}
+
 /// What an earlier life of this attachment left, and claims of the dead. Every
 /// port is looked at before anything is made.
 fn clear_the_way(session: &mut Session<'_>, wanted: &mut Wanted, tag: &Tag) -> Result<()> {
     let mut buffer = [0u8; limits::STATE_FILE];
     del::take_back(session, tag, &mut buffer, Then::Keep)?;
-    let Wanted { ports, waits } = wanted;
+    let Wanted { ports, waits, .. } = wanted;
     waits.clear();
     for port in ports {
         let _ = waits.push(claims::make_way(session, port, tag, &mut buffer)?);
@@ -173,15 +191,19 @@ fn write_record(
     call: &Call<'_>,
     session: &mut Session<'_>,
     wanted: &Wanted,
-    sources: &Sources,
+    native: Option<&Sources>,
     tag: &Tag,
 ) -> Result<()> {
     let mut draft = Draft::new(session, call.env.netns)?;
     for (port, waits) in wanted.ports.iter().zip(&wanted.waits) {
         draft.port(port, *waits)?;
     }
-    for (source, _) in sources {
+    for (source, _) in native.into_iter().flatten() {
         draft.source(source)?;
+    }
+    if native.is_none() {
+        let chain = iptables::chain(&call.owner());
+        iptables::families(wanted).try_for_each(|v6| draft.chain(v6, &chain))?;
     }
     let path = record::path(tag)?;
     let mut plan = Plan::new();

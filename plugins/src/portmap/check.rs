@@ -7,9 +7,10 @@ use picocni_core::observe::PublishedPort;
 use picocni_core::plugin::Call;
 use picocni_core::session::Session;
 
-use super::add::{self, Wanted};
+use super::add;
 use super::claims::{self, Claim};
 use super::conf::Conf;
+use super::iptables;
 use super::record::Record;
 use crate::predecessor::{self, portmap::Expected};
 
@@ -18,16 +19,20 @@ use crate::predecessor::{self, portmap::Expected};
 /// another attachment of the container holds is only recorded.
 pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
     let conf = Conf::read(call)?;
-    let Wanted { ports, .. } = add::wanted(&conf, call, call.required_prev()?)?;
-    if ports.is_empty() {
+    let wanted = add::wanted(&conf, call, call.required_prev()?)?;
+    if wanted.ports.is_empty() {
         return Ok(());
     }
     let tag = call.owner().tag();
     let mut buffer = [0u8; limits::STATE_FILE];
     let Some(record) = Record::read(session, &tag, &mut buffer)? else {
-        return check_predecessor(&conf, call, session, &ports);
+        return check_predecessor(&conf, call, session, &wanted.ports);
     };
-    for port in &ports {
+    for (v6, chain) in record.chains() {
+        iptables::check(&conf, session, &wanted, chain, v6)?;
+    }
+    let native = record.chains().next().is_none();
+    for port in &wanted.ports {
         if !record.ports().any(|recorded| recorded == *port) {
             return Err(err!(CHANGED, "port is not recorded", *port));
         }
@@ -36,6 +41,9 @@ pub(super) fn check(call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
                 continue;
             }
             return Err(err!(CHANGED, "port is not claimed", *port, " is not held by ", tag));
+        }
+        if !native {
+            continue;
         }
         if !session.backend.is_published(port, tag.as_str())? {
             return Err(err!(CHANGED, "port is not published", *port, " is missing in the packet filter"));

@@ -7,13 +7,17 @@ use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::fields;
 use picocni_core::json::raw::Elements;
-use picocni_core::json::{self, AnyElement, Key, Kind, Limit, Str};
+use picocni_core::json::{self, Key, Kind, Limit, Str};
 use picocni_core::limits;
 use picocni_core::net::parse_ip;
 use picocni_core::observe::Protocol;
 use picocni_core::plugin::Call;
 
+use super::backend::{self, Conditions, Mark};
+use crate::backend::Backend;
+
 const MAPPING_LIMIT: Limit = Limit::new("PORT_MAPPINGS", limits::PORT_MAPPINGS);
+const CONDITION_LIMIT: Limit = Limit::new("CONDITIONS", limits::CONDITIONS);
 const MAPPING: Kind = Kind::Object(&[
     Key::new("hostPort", Kind::I64),
     Key::new("containerPort", Kind::I64),
@@ -29,8 +33,8 @@ pub(super) const KEYS: &[Key] = config_keys![
     Key::bool("masqAll"),
     Key::new("markMasqBit", Kind::I64),
     Key::str("externalSetMarkChain"),
-    Key::any("conditionsV4"),
-    Key::any("conditionsV6"),
+    Key::array("conditionsV4", &Kind::Str, &CONDITION_LIMIT),
+    Key::array("conditionsV6", &Kind::Str, &CONDITION_LIMIT),
     Key::object("runtimeConfig", RUNTIME),
 ];
 
@@ -41,9 +45,6 @@ struct Wire<'a> {
     masq_all: bool,
     mark_masq_bit: Option<i64>,
     external_set_mark_chain: Str<'a>,
-    // Templates write empty lists for "none".
-    conditions_v4: AnyElement,
-    conditions_v6: AnyElement,
 }
 
 fields!(Wire<'a> {
@@ -52,8 +53,6 @@ fields!(Wire<'a> {
     "masqAll" => masq_all,
     "markMasqBit" => mark_masq_bit,
     "externalSetMarkChain" => external_set_mark_chain,
-    "conditionsV4" => conditions_v4,
-    "conditionsV6" => conditions_v6,
 });
 
 #[derive(Debug, Default)]
@@ -126,7 +125,13 @@ pub(super) struct Mapping {
 
 /// The configuration, checked.
 #[derive(Debug)]
-pub(super) struct Conf {
+pub(super) struct Conf<'a> {
+    /// Whose rules publish.
+    pub(super) backend: Backend,
+    /// How iptables marks what is to be masqueraded.
+    pub(super) mark: Mark<'a>,
+    /// What else a packet must match, IPv4 and IPv6.
+    pub(super) conditions: [Conditions<'a>; 2],
     /// Translate the source of connections that could not come back otherwise.
     pub(super) snat: bool,
     /// Translate every source.
@@ -134,16 +139,23 @@ pub(super) struct Conf {
     pub(super) mappings: heapless::Vec<Mapping, { limits::PORT_MAPPINGS }>,
 }
 
-impl Conf {
+impl<'a> Conf<'a> {
     /// Reads and checks the configuration of a call. Identical mappings count once.
     ///
     /// # Errors
-    /// Code 7 for wrong values, code 2 for what this release does not serve.
-    pub(super) fn read(call: &Call<'_>) -> Result<Self> {
-        let wire: Wire<'_> = call.fields()?;
-        wire.check()?;
-        let mut conf =
-            Conf { snat: wire.snat.unwrap_or(true), masq_all: wire.masq_all, mappings: heapless::Vec::new() };
+    /// Code 7 for wrong values, code 2 for what is not served.
+    pub(super) fn read(call: &Call<'a>) -> Result<Self> {
+        let wire: Wire<'a> = call.fields()?;
+        let conditions = [call.at(&["conditionsV4"]), call.at(&["conditionsV6"])].map(Conditions::new);
+        let mark = Mark::read(wire.external_set_mark_chain, wire.mark_masq_bit)?;
+        let mut conf = Conf {
+            backend: backend::read(wire.backend, &mark, &conditions)?,
+            mark,
+            conditions,
+            snat: wire.snat.unwrap_or(true),
+            masq_all: wire.masq_all,
+            mappings: heapless::Vec::new(),
+        };
         for entry in Elements::new(call.at(&["runtimeConfig", "portMappings"])) {
             let entry: WireMapping<'_> = json::read(entry).map_err(|_| err!(CONFIG, "config does not fit"))?;
             let mapping = entry.read()?;
@@ -152,47 +164,6 @@ impl Conf {
             }
         }
         Ok(conf)
-    }
-}
-
-impl Wire<'_> {
-    fn check(&self) -> Result<()> {
-        match self.backend.plain() {
-            Some("" | "nftables") => {}
-            Some("iptables") => {
-                return Err(err!(
-                    UNSUPPORTED,
-                    "unsupported backend",
-                    "\"iptables\" is not served by this release; leave \"backend\" out or say \"nftables\""
-                ));
-            }
-            _ => return Err(err!(CONFIG, "unrecognized backend", "\"", self.backend.canonical(), "\" (nftables)")),
-        }
-        let external = !self.external_set_mark_chain.is_empty();
-        if external && self.mark_masq_bit.is_some() {
-            return Err(err!(CONFIG, "Cannot specify externalSetMarkChain and markMasqBit"));
-        }
-        // No mark is set natively; the bit is checked so that a config stays
-        // one that the reference plugin takes too.
-        if let Some(bit) = self.mark_masq_bit.filter(|bit| !(0..=31).contains(bit)) {
-            return Err(err!(CONFIG, "MasqMarkBit must be between 0 and 31", "\"markMasqBit\" is ", bit));
-        }
-        for (key, used) in [
-            ("externalSetMarkChain", external),
-            ("conditionsV4", self.conditions_v4.0),
-            ("conditionsV6", self.conditions_v6.0),
-        ] {
-            if used {
-                return Err(err!(
-                    UNSUPPORTED,
-                    "unsupported field",
-                    "\"",
-                    key,
-                    "\" is not served by this release; leave it out"
-                ));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -219,8 +190,8 @@ fn protocol(text: Str<'_>) -> Result<Protocol> {
     } else if name.eq_ignore_ascii_case("udp") {
         Ok(Protocol::Udp)
     } else if name.eq_ignore_ascii_case("sctp") {
-        Err(err!(UNSUPPORTED, "unsupported protocol", "\"sctp\" is not served by this release (tcp, udp)"))
+        Ok(Protocol::Sctp)
     } else {
-        Err(err!(CONFIG, "invalid protocol", "\"", text.canonical(), "\" (tcp, udp)"))
+        Err(err!(CONFIG, "invalid protocol", "\"", text.canonical(), "\" (tcp, udp, sctp)"))
     }
 }

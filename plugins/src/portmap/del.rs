@@ -97,13 +97,19 @@ pub(super) fn take_back(session: &mut Session<'_>, tag: &Tag, buffer: &mut Buffe
 /// Rules first, then the connections that follow them, or a packet in between
 /// would bring the old connection back.
 fn unpublish(session: &mut Session<'_>, tag: &Tag, record: Record<'_>) -> Result<()> {
+    for (v6, chain) in record.chains() {
+        session.removal(Removal::IptablesChain { v6, table: "nat", chain })?;
+    }
+    let native = record.chains().next().is_none();
     let mut removals = Removals::new();
     let (mut held_v4, mut held_v6) = (false, false);
     for port in record.ports() {
         if Claim::of(&port).is_held_by(session, tag)? {
             held_v4 |= port.to.is_ipv4();
             held_v6 |= port.to.is_ipv6();
-            removals.push(session, Removal::Unpublish { port });
+            if native {
+                removals.push(session, Removal::Unpublish { port });
+            }
         }
     }
     if !held_v4 && !held_v6 {

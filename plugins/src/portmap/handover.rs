@@ -62,7 +62,9 @@ fn offer_to(session: &mut Session<'_>, port: &PublishedPort, heir: &Tag) -> Resu
     }
     for wanted in record.waiting().filter(|wanted| same_number(wanted, port)) {
         let source = record.sources().find(|source| source.to == wanted.to);
-        take_over(session, &wanted, source, heir)?;
+        // By iptables it has rules already, behind those of the one that held the port.
+        let native = record.chains().next().is_none();
+        take_over(session, &wanted, source, native, heir)?;
     }
     Ok(())
 }
@@ -71,7 +73,13 @@ fn same_number(a: &PublishedPort, b: &PublishedPort) -> bool {
     a.protocol == b.protocol && a.host_port == b.host_port && a.to.is_ipv6() == b.to.is_ipv6()
 }
 
-fn take_over(session: &mut Session<'_>, port: &PublishedPort, source: Option<Source>, heir: &Tag) -> Result<()> {
+fn take_over(
+    session: &mut Session<'_>,
+    port: &PublishedPort,
+    source: Option<Source>,
+    native: bool,
+    heir: &Tag,
+) -> Result<()> {
     let claim = Claim::of(port);
     if !claim.is_held_by(session, heir)? {
         if claims::is_blocked(session, port, heir)? {
@@ -80,6 +88,9 @@ fn take_over(session: &mut Session<'_>, port: &PublishedPort, source: Option<Sou
         let mut plan = Plan::new();
         plan.change(Change::Claim { dir: &claim.dir, key: &claim.key, holder: heir.as_str() })?;
         session.apply(&plan)?;
+    }
+    if !native {
+        return Ok(());
     }
     if let Some(source) = source.filter(|source| source.to.is_ipv4())
         && let Some(link) = session.backend.link_at(Ns::Host, source.via)?

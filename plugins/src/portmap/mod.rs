@@ -10,16 +10,20 @@
 //! | part | file |
 //! |---|---|
 //! | config keys, mappings | `conf` |
+//! | who publishes | `backend` |
+//! | rules of iptables | `iptables` |
 //! | who holds which host port | `claims` |
 //! | what DEL needs to know | `record` |
 //! | a port goes to who waits for it | `handover` |
 
 mod add;
+mod backend;
 mod check;
 pub(crate) mod claims;
 mod conf;
 mod del;
 mod handover;
+mod iptables;
 pub(crate) mod record;
 #[cfg(test)]
 mod tests;
@@ -70,7 +74,8 @@ impl Plugin for Portmap {
         del::gc(call, session)
     }
 
-    fn status(&self, _call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
-        session.backend.probe_filter()
+    fn status(&self, call: &Call<'_>, session: &mut Session<'_>) -> Result<()> {
+        let conf = conf::Conf::read(call)?;
+        conf.backend.probe(session)
     }
 }

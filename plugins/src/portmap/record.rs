@@ -8,6 +8,7 @@
 //! tcp any 8080 10.88.0.2 80
 //! wait udp 192.0.2.1 53 10.88.0.2 5353
 //! snat 10.88.0.2 7 false
+//! iptables 4 CNI-DN-0123456789abcdef01234
 //! ```
 //!
 //! A port that is waited for was held by another attachment of the container
@@ -104,6 +105,16 @@ impl<'b> Record<'b> {
         self.lines().filter_map(|line| read_port(line.strip_prefix(WAITING)?))
     }
 
+    /// Chains of iptables, with whether they are for IPv6; none if the kernel was
+    /// asked directly.
+    pub(crate) fn chains(self) -> impl Iterator<Item = (bool, &'b str)> {
+        self.lines().filter_map(|line| match line.strip_prefix("iptables ")?.split_once(is_space)? {
+            ("4", chain) => Some((false, chain)),
+            ("6", chain) => Some((true, chain)),
+            _ => None,
+        })
+    }
+
     /// Source translations.
     pub(crate) fn sources(self) -> impl Iterator<Item = Source> + 'b {
         self.lines().filter_map(read_source)
@@ -135,6 +146,7 @@ fn read_port(line: &str) -> Option<PublishedPort> {
     let protocol = match words.next()? {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
         _ => return None,
     };
     let host_ip = match words.next()? {
@@ -226,6 +238,14 @@ impl Draft {
         self.line(&[&"snat ", &source.to, &" ", &source.via.0, &" ", &source.all])
     }
 
+    /// Adds a chain of iptables.
+    ///
+    /// # Errors
+    /// Code 100.
+    pub(super) fn chain(&mut self, v6: bool, chain: &str) -> Result<()> {
+        self.line(&[&if v6 { "iptables 6 " } else { "iptables 4 " }, &chain])
+    }
+
     /// The content of the file.
     pub(super) fn content(&self) -> &[u8] {
         self.text.as_bytes()
@@ -245,7 +265,7 @@ mod tests {
         for bad in [
             "",
             "tcp",
-            "sctp any 1 10.88.0.2 1",
+            "dccp any 1 10.88.0.2 1",
             "tcp any 0 10.88.0.2 1",
             "tcp any 1 10.88.0.2 65536",
             "tcp any 1 10.88.0.2",

@@ -13,6 +13,7 @@ extern crate std;
 mod faults;
 mod handover;
 mod holders;
+mod iptables;
 mod refusals;
 mod watched;
 
@@ -347,9 +348,16 @@ fn gc_removes_what_no_valid_attachment_has() {
 fn status_asks_the_packet_filter() {
     let mut host = Host::new();
     let conf = r#"{"cniVersion":"1.1.0","name":"net","type":"portmap"}"#;
+    let asks = |backend: &str| conf.replace("\"portmap\"", &format!(r#""portmap","backend":"{backend}""#));
     host.call("STATUS", 0, conf).unwrap();
     host.sim.set_filter_missing(true);
-    assert_eq!(host.call("STATUS", 0, conf).unwrap_err().0, 50);
+    host.call("STATUS", 0, conf).unwrap();
+    host.call("STATUS", 0, &asks("iptables")).unwrap();
+    assert_eq!(host.call("STATUS", 0, &asks("nftables")).unwrap_err().0, 50);
+    host.sim.set_iptables_missing(true);
+    assert_eq!(host.call("STATUS", 0, &asks("iptables")).unwrap_err().0, 50);
+    let (code, text) = host.call("STATUS", 0, conf).unwrap_err();
+    assert!(code == 50 && text.contains("nf_tables") && text.contains("iptables"), "{text}");
 }
 
 #[test]

@@ -19,8 +19,10 @@ use picocni_core::session::Session;
 
 use super::{macspoof, masquerade, portmap};
 use crate::bridge::macspoof as guards;
+use crate::firewall::record as firewall;
 use crate::host_device;
 use crate::masquerade as masqueraded;
+use crate::policy::record as policy;
 use crate::portmap::claims::{Claim, LOCK};
 use crate::portmap::record::{self as ports, Record};
 use crate::record;
@@ -31,12 +33,15 @@ enum Subject {
     Ports,
     Masquerade,
     Guard,
+    Firewall,
+    Policy,
 }
 
 /// What a guard is called; the other two have a backend that a config chooses.
 pub const GUARD: &str = "source guard";
 
-const SUBJECTS: [Subject; 3] = [Subject::Ports, Subject::Masquerade, Subject::Guard];
+const SUBJECTS: [Subject; 5] =
+    [Subject::Ports, Subject::Masquerade, Subject::Guard, Subject::Firewall, Subject::Policy];
 
 /// Our tables.
 const TABLES: [Table<'static>; 2] =
@@ -48,6 +53,8 @@ impl Subject {
             Subject::Ports => ports::DIR,
             Subject::Masquerade => masqueraded::DIR,
             Subject::Guard => guards::DIR,
+            Subject::Firewall => firewall::DIR,
+            Subject::Policy => policy::DIR,
         }
     }
 
@@ -56,6 +63,8 @@ impl Subject {
             Subject::Ports => "published ports",
             Subject::Masquerade => "masquerade",
             Subject::Guard => GUARD,
+            Subject::Firewall => "isolation",
+            Subject::Policy => "network policy",
         }
     }
 }
@@ -96,6 +105,9 @@ pub fn examine(session: &mut Session<'_>, tell: &mut Tell<'_>) -> Result<()> {
     for subject in SUBJECTS {
         each(session, subject.dir(), &mut |session, tag| {
             let why = obstacle(session, subject, tag)?;
+            if why.is_none() && has_their_form(session, subject, tag)? {
+                return Ok(());
+            }
             refused = refused.saturating_add(u32::from(why.is_some()));
             tell(subject.name(), tag, why);
             Ok(())
@@ -117,8 +129,14 @@ fn obstacle(session: &mut Session<'_>, subject: Subject, tag: &Tag) -> Result<Op
     let Some(Owner { container, .. }) = owner(tag) else {
         return Ok(Some(&"its identity is recorded as a digest only"));
     };
-    if subject != Subject::Ports {
-        return Ok(None);
+    match subject {
+        Subject::Ports => {}
+        Subject::Masquerade | Subject::Guard => return Ok(None),
+        Subject::Firewall => {
+            let isolated = firewall::isolates(session, tag)?;
+            return Ok(isolated.then_some(&"they keep bridges apart at an ADD alone, and by iptables"));
+        }
+        Subject::Policy => return Ok(Some(&"they have no network policies")),
     }
     let mut buffer = [0u8; limits::STATE_FILE];
     if Record::read(session, tag, &mut buffer)?.is_some_and(|record| record.waiting().next().is_some()) {
@@ -130,6 +148,20 @@ fn obstacle(session: &mut Session<'_>, subject: Subject, tag: &Tag) -> Result<Op
         several |= other.is_some_and(|other| other.parts().is_some_and(|(_, id, _)| id == container));
     })?;
     Ok(several.then_some(&"ports of another attachment of the container have the same rules"))
+}
+
+/// Whether it is there in their form already, or needs none: what iptables
+/// serves, and that a pod is let through where nobody drops.
+fn has_their_form(session: &mut Session<'_>, subject: Subject, tag: &Tag) -> Result<bool> {
+    match subject {
+        Subject::Ports => {
+            let mut buffer = [0u8; limits::STATE_FILE];
+            Ok(Record::read(session, tag, &mut buffer)?.is_some_and(|record| record.chains().next().is_some()))
+        }
+        Subject::Masquerade => Ok(masqueraded::recorded(session, tag)?.is_empty()),
+        Subject::Guard => Ok(false),
+        Subject::Firewall | Subject::Policy => Ok(true),
+    }
 }
 
 /// Hands everything back that [`examine`] found no obstacle for, and forgets it.
@@ -160,6 +192,9 @@ fn write_all(session: &mut Session<'_>) -> Result<()> {
 
 fn write(session: &mut Session<'_>, subject: Subject, tag: &Tag) -> Result<()> {
     let Some(owner) = owner(tag) else { return Ok(()) };
+    if has_their_form(session, subject, tag)? {
+        return Ok(());
+    }
     match subject {
         Subject::Ports => {
             let mut buffer = [0u8; limits::STATE_FILE];
@@ -183,6 +218,7 @@ fn write(session: &mut Session<'_>, subject: Subject, tag: &Tag) -> Result<()> {
                 macspoof::guard(session, &owner, link.name, mac)?;
             }
         }
+        Subject::Firewall | Subject::Policy => {}
     }
     Ok(())
 }
@@ -192,10 +228,14 @@ fn take_back_all(session: &mut Session<'_>, cause: Error) -> Error {
     for subject in SUBJECTS {
         let outcome = each(session, subject.dir(), &mut |session, tag| {
             let Some(owner) = owner(tag) else { return Ok(()) };
+            if has_their_form(session, subject, tag)? {
+                return Ok(());
+            }
             match subject {
                 Subject::Ports => portmap::take_back(session, &owner),
                 Subject::Masquerade => masquerade::take_back(session, &owner),
                 Subject::Guard => macspoof::take_back(session, &owner),
+                Subject::Firewall | Subject::Policy => Ok(()),
             }
         });
         if let Err(error) = outcome {
@@ -216,7 +256,7 @@ fn forget_all(session: &mut Session<'_>) -> Result<()> {
         }
         Ok(())
     })?;
-    for dir in [ports::DIR, masqueraded::DIR, guards::DIR, host_device::record::DIR] {
+    for dir in [ports::DIR, masqueraded::DIR, guards::DIR, host_device::record::DIR, firewall::DIR] {
         each(session, dir, &mut |session, tag| {
             session.removal(Removal::RemoveFile { path: &record::path(dir, tag)? })
         })?;

@@ -22,7 +22,7 @@ use picocni_tests::runner::Runner;
 use picocni_tests::{conformance, packages, panics, paths, peer, vm};
 
 /// Test files that speak only the CNI protocol, so that they also run against the Go plugins.
-const BLACK_BOX: [&str; 21] = [
+const BLACK_BOX: [&str; 24] = [
     "protocol",
     "bad_input",
     "versions",
@@ -30,6 +30,8 @@ const BLACK_BOX: [&str; 21] = [
     "bridge",
     "bridge_options",
     "bridge_vlan",
+    "firewall",
+    "firewalld",
     "host_local",
     "host_device",
     "static_ipam",
@@ -92,7 +94,7 @@ fn main() -> ExitCode {
         tests(run, &["--no-run", "--quiet"], &[("CARGO_TARGET_DIR", target.as_os_str())])
     });
     if mode > Mode::Quick {
-        run.stage("packages", |run| fetch(run, &[Set::Host, Set::Machine]));
+        run.stage("packages", |run| fetch(run, &[Set::Host, Set::Firewalld, Set::Machine]));
     }
     run.stage("end-to-end", |run| {
         let all = ["--no-fail-fast", "--quiet"];

@@ -47,7 +47,7 @@ fn damage(trial: &Trial<'_>) -> Finding {
         (Role::Interface, _) => pod.netns().run(|| edit::delete("eth0")),
         (Role::Loopback, _) => pod.netns().run(|| edit::down("lo")),
         (_, "tuning") => pod.netns().run(|| kernel::set_sysctl("net.core.somaxconn", "77")),
-        (_, "policy" | "portmap") => flush_rules()?,
+        (_, "policy" | "portmap" | "firewall") => flush_rules()?,
         (_, "sbr") => pod.netns().run(|| edit::delete("eth0")),
         (_, "vrf") => pod.netns().run(|| edit::release("eth0")),
         (_, "host-local") => remove_leases()?,

@@ -73,7 +73,7 @@ const IPAM: Profile = Profile { role: Role::Ipam, delegates: false, ..INTERFACE 
 
 const CHAINED: Profile = Profile { role: Role::Chained, delegates: false, furnish: earlier_interface, ..INTERFACE };
 
-static PROFILES: [Profile; 17] = [
+static PROFILES: [Profile; 18] = [
     Profile { plugin: "bridge", keys: || json!({"bridge": "conf0", "isGateway": true}), ..INTERFACE },
     Profile { plugin: "ptp", ..INTERFACE },
     Profile { plugin: "macvlan", lacks: || kernel_without(LinkType::Macvlan), ..ON_MASTER },
@@ -96,6 +96,7 @@ static PROFILES: [Profile; 17] = [
     Profile { plugin: "loopback", role: Role::Loopback, delegates: false, ..INTERFACE },
     Profile { plugin: "host-local", keys: || json!({"ipam": ipam("host-local")}), ..IPAM },
     Profile { plugin: "static", keys: || json!({"ipam": ipam("static")}), ..IPAM },
+    Profile { plugin: "firewall", ..CHAINED },
     Profile { plugin: "tuning", keys: || json!({"sysctl": {"net.core.somaxconn": "512"}}), ..CHAINED },
     Profile { plugin: "sbr", ..CHAINED },
     Profile { plugin: "vrf", keys: || json!({"vrfname": "red"}), lacks: || kernel_without(LinkType::Vrf), ..CHAINED },

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Family;
-use crate::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
+use crate::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route, Rule};
 use crate::op::{Change, Removal};
 use crate::packet_filter::{Chain, RuleView};
 
@@ -199,6 +199,30 @@ impl Backend for Host {
     }
 
     fn probe_shaping(&mut self, _: bool) -> Result<()> {
+        unimplemented!()
+    }
+
+    fn is_entered(&mut self, _: &FirewallEntry, _: &str) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn has_firewalld(&mut self) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn is_bound(&mut self, _: &str, _: IpAddr) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn forward_drop(&mut self, _: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        unimplemented!()
+    }
+
+    fn iptables_rules(&mut self, _: bool, _: &str, _: &mut dyn FnMut(&str)) -> Result<()> {
         unimplemented!()
     }
 

@@ -4,6 +4,7 @@ extern crate std;
 
 mod faults;
 mod filter;
+mod iptables;
 mod links;
 mod proof;
 mod routing;

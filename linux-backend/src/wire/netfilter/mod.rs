@@ -2,6 +2,7 @@
 //!
 //! Pure data and codecs; sending it is the transport's work.
 
+pub mod firewall;
 pub mod foreign;
 pub mod guard;
 pub mod layout;

@@ -1,8 +1,8 @@
 //! Chains.
 
-use super::{Comment, Table, Transaction, comment_of, msg, open, put_comment, query};
+use super::{Comment, Family, Table, Transaction, comment_of, msg, open, put_comment, query};
 use crate::wire::attr::{be32_of, str_of};
-use crate::wire::nlmsg::{Batch, Message, NLM_F_CREATE};
+use crate::wire::nlmsg::{Batch, Message, NLM_F_CREATE, NLM_F_DUMP};
 
 /// `NFTA_CHAIN_TABLE`.
 const TABLE: u16 = 1;
@@ -117,9 +117,18 @@ pub fn get_chain(batch: &mut Batch<'_>, seq: u32, table: Table<'_>, name: &str) 
     batch.end();
 }
 
+/// Asks for every chain of every family; the replies are [`ChainView`]s up to
+/// `NLMSG_DONE`.
+pub fn dump_chains(batch: &mut Batch<'_>, seq: u32) {
+    query(batch, msg::GETCHAIN, Family::Unspec, NLM_F_DUMP, seq);
+    batch.end();
+}
+
 /// A chain as the kernel shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainView<'a> {
+    /// Its table's family, as the kernel numbers it.
+    pub family: u8,
     /// Its table's name.
     pub table: &'a str,
     /// Its name.
@@ -128,19 +137,24 @@ pub struct ChainView<'a> {
     pub used: u32,
     /// Number of its hook and its priority; `None` for a plain chain.
     pub hook: Option<(u32, i32)>,
+    /// A base chain that drops what no rule decides.
+    pub drops_by_default: bool,
     /// Its comment; kernels before 5.10 keep none.
     pub comment: Option<&'a str>,
 }
 
 impl<'a> ChainView<'a> {
-    /// Reads a reply to [`get_chain`].
+    /// Reads a reply to [`get_chain`] or [`dump_chains`].
     #[must_use]
     pub fn parse(message: &Message<'a>) -> Option<Self> {
         let attrs = open(message, msg::NEWCHAIN)?;
+        let family = message.payload.first().copied()?;
         let hook = attrs.nested(HOOK);
         let num = hook.find(HOOK_NUM).and_then(be32_of);
         let priority = hook.find(HOOK_PRIORITY).and_then(be32_of);
         Some(Self {
+            family,
+            drops_by_default: attrs.find(POLICY).and_then(be32_of) == Some(0),
             table: attrs.find(TABLE).and_then(str_of)?,
             name: attrs.find(NAME).and_then(str_of)?,
             used: attrs.find(USE).and_then(be32_of).unwrap_or(0),

@@ -8,9 +8,9 @@ use crate::wire::nfnetlink::Family;
 use crate::wire::nlmsg::Batch;
 
 /// `NFTA_EXPR_NAME`.
-const EXPR_NAME: u16 = 1;
+pub(super) const EXPR_NAME: u16 = 1;
 /// `NFTA_EXPR_DATA`.
-const EXPR_DATA: u16 = 2;
+pub(super) const EXPR_DATA: u16 = 2;
 
 /// A register, in the kernel's numbering (`enum nft_registers`): the 64 bytes
 /// of register space are four of 16 bytes and, at the same place, sixteen of 4.
@@ -31,6 +31,11 @@ impl Reg {
     pub const W2: Self = Self(10);
     /// Bytes 20 to 23 (`NFT_REG32_05`).
     pub const W5: Self = Self(13);
+
+    /// Whether the kernel gives it this number.
+    pub(super) const fn is(self, number: u32) -> bool {
+        self.0 == number
+    }
 }
 
 /// What [`Expr::Meta`] loads (`enum nft_meta_keys`), 4 bytes in host order
@@ -38,7 +43,7 @@ impl Reg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Meta {
-    /// Two bytes in network order: the EtherType.
+    /// 2 bytes in network order: the EtherType, without a VLAN tag.
     Protocol = 1,
     /// The packet's mark.
     Mark = 3,
@@ -47,8 +52,10 @@ pub enum Meta {
     Iif = 4,
     /// Index of the interface it goes out by.
     Oif = 5,
-    /// Name of the interface it came in by, padded to 16 bytes.
+    /// 16 bytes: the name of the interface it came in by.
     IifName = 6,
+    /// 16 bytes: the name of the interface it goes out by.
+    OifName = 7,
     /// One byte: a [`Family`].
     NfProto = 15,
     /// One byte: the IP protocol.
@@ -144,6 +151,8 @@ pub enum Expr<'a> {
     And(Reg, &'a [u8]),
     /// Ends the rule unless the set holds the key that starts at the register.
     Lookup(&'a str, Reg),
+    /// Ends the rule if the set holds the key that starts at the register.
+    NoLookup(&'a str, Reg),
     /// Looks the key up in a map and loads its data, or its verdict with
     /// [`Reg::VERDICT`]. Ends the rule if it is not there.
     LookupMap(&'a str, Reg, Reg),
@@ -178,7 +187,7 @@ impl Expr<'_> {
             Self::FibDaddrType(_) => "fib",
             Self::Cmp(..) => "cmp",
             Self::And(..) => "bitwise",
-            Self::Lookup(..) | Self::LookupMap(..) => "lookup",
+            Self::Lookup(..) | Self::NoLookup(..) | Self::LookupMap(..) => "lookup",
             Self::Immediate(..) | Self::Verdict(_) => "immediate",
             Self::Nat(..) => "nat",
             Self::Masquerade => "masq",
@@ -222,6 +231,12 @@ impl Expr<'_> {
             Self::Lookup(set, sreg) => {
                 batch.attr_be32(2, sreg.0);
                 batch.attr_str0(1, set);
+            }
+            Self::NoLookup(set, sreg) => {
+                batch.attr_be32(2, sreg.0);
+                batch.attr_str0(1, set);
+                // NFT_LOOKUP_F_INV.
+                batch.attr_be32(5, 1);
             }
             Self::LookupMap(map, sreg, dreg) => {
                 batch.attr_be32(2, sreg.0);

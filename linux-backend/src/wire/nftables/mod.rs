@@ -14,9 +14,9 @@ mod set;
 mod table;
 
 pub use super::nfnetlink::{Answers, Failure, Family, Transaction};
-pub use chain::{Base, Chain, ChainKind, ChainView, Hook, del_chain, get_chain, new_chain};
+pub use chain::{Base, Chain, ChainKind, ChainView, Hook, del_chain, dump_chains, get_chain, new_chain};
 pub use expr::{Cmp, Ct, Expr, Meta, Nat, PayloadBase, Reg, ct_state, ct_status};
-pub use rule::{Exprs, RuleView, del_rule, dump_rules, flush_chain, new_rule, write_rule};
+pub use rule::{Effect, Exprs, RuleView, del_rule, dump_rules, effects, flush_chain, new_rule, write_rule};
 pub use set::{
     Data, DataType, Elem, Element, Elements, Set, SetData, add_element, concat, del_element, dump_elements,
     get_element, new_set, parse_elements,

@@ -23,6 +23,8 @@ const DATA_TYPE: u16 = 6;
 const DATA_LEN: u16 = 7;
 /// `NFTA_SET_ID`.
 const ID: u16 = 10;
+/// `NFTA_SET_USERDATA`.
+const USERDATA: u16 = 13;
 /// `NFT_SET_MAP`.
 const F_MAP: u32 = 8;
 /// `NFT_DATA_VERDICT`.
@@ -48,6 +50,8 @@ const ELEM_USERDATA: u16 = 6;
 pub enum DataType {
     /// Interface index: 4 bytes in host order. nft prints the name.
     IfIndex = 20,
+    /// `ifname`: 16 bytes, the rest of them zeros.
+    IfName = 41,
     /// `ipv4_addr`: 4 bytes.
     Ipv4 = 7,
     /// `ipv6_addr`: 16 bytes.
@@ -124,6 +128,11 @@ pub fn new_set(tx: &mut Transaction<'_, '_>, set: &Set<'_>, flags: u16) -> u32 {
         batch.attr_be32(DATA_LEN, len);
     }
     batch.attr_be32(ID, set.id);
+    if set.key_type == DataType::IfIndex as u32 || set.key_type == DataType::IfName as u32 {
+        // NFTNL_UDATA_SET_KEYBYTEORDER of libnftnl: host order. nft takes a key for one in network order without it.
+        let [a, b, c, d] = 1u32.to_ne_bytes();
+        batch.attr(USERDATA, &[0, 4, a, b, c, d]);
+    }
     seq
 }
 

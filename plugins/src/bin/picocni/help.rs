@@ -26,8 +26,8 @@ environment of add, check, del, gc and status (as cnitool has it):
   CAP_ARGS     capability arguments, a JSON object:
                {\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"tcp\"}]}
 
-plugins: bandwidth bridge dummy flannel host-device host-local ipvlan loopback
-         macvlan policy portmap ptp sbr static tap tuning vlan vrf
+plugins: bandwidth bridge dummy firewall flannel host-device host-local ipvlan
+         loopback macvlan policy portmap ptp sbr static tap tuning vlan vrf
          picocni (runs a list of plugins in one process)
 ";
 

@@ -12,7 +12,7 @@ use picocni_core::error::Result;
 use picocni_core::limits;
 use picocni_core::name::{IfIndex, IfName, Mac};
 use picocni_core::net::Family;
-use picocni_core::observe::{Address, Link, Ns, PublishedPort, Route, Rule};
+use picocni_core::observe::{Address, FirewallEntry, Link, Ns, PublishedPort, Route, Rule};
 use picocni_core::op::{Change, Policy, Removal};
 use picocni_core::packet_filter::{Chain, RuleView};
 use picocni_core::sim::SimBackend;
@@ -167,6 +167,26 @@ impl Backend for Watched<'_> {
     fn tracks_bridges(&mut self) -> Result<bool> {
         self.inner.tracks_bridges()
     }
+
+    fn is_entered(&mut self, entry: &FirewallEntry, tag: &str) -> Result<bool> {
+        self.inner.is_entered(entry, tag)
+    }
+
+    fn filters_frames(&mut self) -> Result<bool> {
+        self.inner.filters_frames()
+    }
+
+    fn has_firewalld(&mut self) -> Result<bool> {
+        self.inner.has_firewalld()
+    }
+
+    fn is_bound(&mut self, zone: &str, ip: IpAddr) -> Result<bool> {
+        self.inner.is_bound(zone, ip)
+    }
+
+    fn forward_drop(&mut self, place: &mut heapless::String<{ limits::TAG }>) -> Result<bool> {
+        self.inner.forward_drop(place)
+    }
     fn probe_filter(&mut self) -> Result<()> {
         self.calls.push("probe_filter");
         self.inner.probe_filter()
@@ -178,6 +198,10 @@ impl Backend for Watched<'_> {
     fn probe_shaping(&mut self, fq_codel: bool) -> Result<()> {
         self.calls.push("probe_shaping");
         self.inner.probe_shaping(fq_codel)
+    }
+    fn iptables_rules(&mut self, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+        self.calls.push("iptables_rules");
+        self.inner.iptables_rules(v6, table, each)
     }
     fn read_file(&mut self, path: &str, out: &mut [u8]) -> Result<Option<usize>> {
         self.calls.push("read_file");
