@@ -10,6 +10,7 @@ use rustix::process::geteuid;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::errno;
+use crate::files::with_path;
 use crate::host::Memory;
 use crate::socket::retry;
 use crate::sys::Environ;
@@ -84,7 +85,7 @@ impl Bus {
     pub(crate) fn connect(environ: Environ, memory: &mut Memory) -> Result<Option<Self>> {
         let own = environ.iter().find_map(|entry| entry.to_str().ok()?.strip_prefix("DBUS_SYSTEM_BUS_ADDRESS="));
         let address = match dbus::place(own.unwrap_or(DEFAULT)) {
-            Some(Place::Path(path)) => SocketAddrUnix::new(path.as_slice()),
+            Some(Place::Path(path)) => with_path(&path, |path| SocketAddrUnix::new(path)),
             Some(Place::Abstract(name)) => SocketAddrUnix::new_abstract_name(&name),
             None => return Err(err!(ENVIRONMENT, "invalid DBUS_SYSTEM_BUS_ADDRESS", own.unwrap_or(""))),
         };

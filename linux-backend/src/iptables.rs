@@ -107,6 +107,9 @@ impl Lines {
 }
 
 /// Carries out one change; what it did to a chain or to rules of its own can be undone.
+///
+/// By itself, since a transaction's text would be part of the stack of every ADD.
+#[inline(never)]
 pub(crate) fn apply<'c>(environ: Environ, change: &Change<'c>) -> Result<Option<Removal<'c>>> {
     match *change {
         Change::EnsureIptables { v6, text } => restore(environ, v6, text).map(|()| None),
@@ -131,6 +134,7 @@ fn lines(table: &str, act: &str, rules: &str) -> Script {
 }
 
 /// Carries out one removal.
+#[inline(never)]
 pub(crate) fn remove(environ: Environ, removal: &Removal<'_>) -> Result<()> {
     match *removal {
         Removal::IptablesChain { v6, table, chain } => remove_chain(environ, v6, table, chain),

@@ -271,7 +271,7 @@ pub fn hello(uid: u32) -> heapless::String<64> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A socket in the file system.
-    Path(heapless::Vec<u8, 108>),
+    Path(heapless::String<108>),
     /// A socket in Linux's abstract name space.
     Abstract(heapless::Vec<u8, 108>),
 }
@@ -280,12 +280,12 @@ pub enum Place {
 /// `unix:path=/run/dbus/system_bus_socket,guid=…;tcp:…`.
 #[must_use]
 pub fn place(addresses: &str) -> Option<Place> {
-    addresses.split(';').find_map(|address| {
+    addresses.split(|c| c == ';').find_map(|address| {
         let options = address.strip_prefix("unix:")?;
-        options.split(',').find_map(|option| {
-            let (key, value) = option.split_once('=')?;
+        options.split(|c| c == ',').find_map(|option| {
+            let (key, value) = option.split_once(|c| c == '=')?;
             match key {
-                "path" => unescape(value).map(Place::Path),
+                "path" => unescape(value).and_then(|path| heapless::String::from_utf8(path).ok()).map(Place::Path),
                 "abstract" => unescape(value).map(Place::Abstract),
                 _ => None,
             }
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn the_first_unix_socket_counts() {
-        let path = |text: &str| Some(Place::Path(heapless::Vec::from_slice(text.as_bytes()).unwrap()));
+        let path = |text: &str| Some(Place::Path(heapless::String::try_from(text).unwrap()));
         assert_eq!(place("unix:path=/run/dbus/system_bus_socket"), path("/run/dbus/system_bus_socket"));
         assert_eq!(place("tcp:host=x,port=1;unix:guid=0,path=/a%20b"), path("/a b"));
         let name = heapless::Vec::from_slice(b"bus").unwrap();
