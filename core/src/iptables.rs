@@ -161,11 +161,12 @@ pub fn owner_comment(prefix: &str, network: &str, container: &str) -> heapless::
     if let Some(whole) = crate::text::fits(&parts) {
         return whole;
     }
-    let mut cut = heapless::String::<252>::new();
+    let mut cut = heapless::String::<253>::new();
     for part in parts {
         part.put(&mut cut);
     }
-    crate::text::fits(&[&cut, &"..."]).unwrap_or_default()
+    // The reference plugins write three points, of which iptables drops one.
+    crate::text::fits(&[&cut, &".."]).unwrap_or_default()
 }
 
 /// The chain and the rest of a rule of `iptables-save`.
@@ -294,7 +295,7 @@ mod tests {
         assert_eq!(owner_comment("dnat ", "n", "c"), "dnat name: \"n\" id: \"c\"");
         let long = core::str::from_utf8(&[b'x'; 300]).unwrap();
         let comment = owner_comment("", long, "c");
-        assert!(comment.len() == 255 && comment.ends_with("xxx..."));
+        assert!(comment.len() == 255 && comment.ends_with("xxx.."));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! iptables as a host has it: one of two flavours under the same names, or none.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Which way into the kernel iptables uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,18 @@ impl Flavour {
         assert!(output.status.success(), "{name} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Runs a transaction.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn restore(self, v6: bool, text: &str) {
+        let name = if v6 { "ip6tables-restore" } else { "iptables-restore" };
+        let mut command = Command::new(self.program());
+        let mut child = command.args([name, "--noflush"]).stdin(Stdio::piped()).spawn().expect("iptables-restore");
+        child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("the text");
+        assert!(child.wait().expect("our child").success(), "{name}");
+    }
+
     /// What `iptables-save` prints of a table: chains and rules, without dates and counters.
     ///
     /// # Panics
@@ -81,6 +94,8 @@ impl Flavour {
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let kept = text.lines().filter(|line| line.starts_with(':') || line.starts_with("-A"));
-        kept.map(|line| line.split(" [").next().unwrap_or(line).to_owned()).collect()
+        let plain =
+            |line: &str| if line.starts_with(':') { line.split(" [").next() } else { None }.unwrap_or(line).to_owned();
+        kept.map(plain).collect()
     }
 }

@@ -55,7 +55,8 @@ fn seen(linux: &mut Linux<'_>, v6: bool) -> Vec<String> {
     linux
         .iptables_rules(v6, TABLE, &mut |line| {
             if line.starts_with(':') || line.starts_with("-A") {
-                lines.push(line.split(" [").next().unwrap_or(line).to_owned());
+                let plain = if line.starts_with(':') { line.split(" [").next() } else { None };
+                lines.push(plain.unwrap_or(line).to_owned());
             }
         })
         .expect("iptables-save");

@@ -40,6 +40,7 @@ const BLACK_BOX: [&str; 24] = [
     "bandwidth",
     "bandwidth_traffic",
     "portmap",
+    "portmap_iptables",
     "ptp",
     "sbr",
     "tap",
