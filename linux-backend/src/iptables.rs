@@ -20,7 +20,7 @@ use crate::sys::Environ;
 
 /// Where the programs are if PATH does not say: services run without one.
 const DIRECTORIES: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin";
-/// Others may hold the lock of iptables (`-w`, since 1.4.20) for as long.
+/// Seconds that others may hold the lock of iptables. `iptables-restore` takes this since 1.6.2.
 const WAIT: &CStr = c"--wait=60";
 /// Rules that jump to a chain, in one look. An attachment makes a dozen at the most.
 const ROUND: usize = 16 * 1024;

@@ -205,6 +205,32 @@ fn repeated_calls_leave_one_set_of_rules() {
 }
 
 #[test]
+fn many_pods_at_once_have_each_their_rules() {
+    with_each(|host, flavour| {
+        let confs: Vec<Value> = (0..8).map(|n| portmap(&json!([mapping("tcp", 9000 + n, 80)]))).collect();
+        let pods: Vec<Pod> = (0..8).map(|n| Pod::new(host, &format!("pod-{n}"))).collect();
+        let results: Vec<Value> = pods.iter().map(|pod| pod.add(&bridge()).expect_result()).collect();
+        for command in ["ADD", "DEL"] {
+            let all = || pods.iter().zip(&confs).zip(&results);
+            std::thread::scope(|scope| {
+                for ((pod, conf), result) in all() {
+                    let call = pod.call(command, conf).conf_after(conf, result).env("PATH", &flavour.path());
+                    scope.spawn(move || assert_eq!(call.run().code, Some(0), "{call}"));
+                }
+            });
+            for v6 in [false, true] {
+                let saved = flavour.saved(v6, "nat");
+                let jumps = saved.iter().filter(|line| line.contains("--dports")).count();
+                assert_eq!(jumps, if command == "ADD" { 8 } else { 0 }, "{saved:#?}");
+                let shared = saved.iter().filter(|line| line.contains("--dst-type LOCAL")).count();
+                // The Go plugins race for the jumps that pods share, and make some several times.
+                assert!(shared == 2 || host.peer().is_go(), "{saved:#?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn check_fails_when_rules_are_gone() {
     with_each(|host, flavour| {
         let pod = Published::new(host, flavour, "web", &portmap(&web()));
