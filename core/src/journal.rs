@@ -183,7 +183,8 @@ impl Inverse {
             | Removal::PurgeConnections { .. }
             | Removal::DropRules { .. }
             | Removal::DropChain { .. }
-            | Removal::DropTable { .. } => return None,
+            | Removal::DropTable { .. }
+            | Removal::DropLegacyChain { .. } => return None,
         })
     }
 

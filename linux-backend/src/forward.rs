@@ -7,7 +7,6 @@ use picocni_core::put;
 use picocni_core::text::fits;
 
 use crate::errno;
-use crate::files;
 use crate::host::Memory;
 use crate::socket::{Refusal, Socket};
 use crate::wire::netfilter::layout;
@@ -25,10 +24,6 @@ const NAME: usize = 64;
 type Name = heapless::String<NAME>;
 /// Where packets may be dropped, in words.
 pub(crate) type Place = heapless::String<{ limits::TAG }>;
-
-/// Where iptables-legacy names the tables that were used.
-const LEGACY: [(&str, &str); 2] =
-    [("/proc/net/ip_tables_names", "iptables-legacy"), ("/proc/net/ip6_tables_names", "ip6tables-legacy")];
 
 #[derive(Clone, PartialEq, Eq)]
 struct Chain {
@@ -153,11 +148,8 @@ fn unknown(refusal: &Refusal, walk: &mut Walk<'_>) -> Result<()> {
 
 /// Whether iptables-legacy has a filter table in this namespace.
 pub(crate) fn legacy(place: &mut Place) -> bool {
-    for (path, who) in LEGACY {
-        let mut bytes = [0u8; 128];
-        let length = files::read_file(path, &mut bytes).ok().flatten().unwrap_or(0);
-        let text = bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("");
-        if text.lines().any(|line| line == "filter") {
+    for (v6, who) in [(false, "iptables-legacy"), (true, "ip6tables-legacy")] {
+        if crate::iptables::has_legacy_table(v6, "filter") {
             place.clear();
             put!(place, "table filter of ", who);
             return true;

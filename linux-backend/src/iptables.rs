@@ -46,9 +46,49 @@ fn find(environ: Environ, name: &str) -> Result<Path> {
     ))
 }
 
+/// Which programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flavour {
+    /// Those that the host calls iptables.
+    Default,
+    /// Those of iptables-legacy, under their own name or under that.
+    Legacy,
+}
+
+fn find_save(environ: Environ, flavour: Flavour, v6: bool) -> Result<Path> {
+    let (own, name) =
+        if v6 { ("ip6tables-legacy-save", "ip6tables-save") } else { ("iptables-legacy-save", "iptables-save") };
+    find_flavour(environ, flavour, own, name)
+}
+
+fn find_restore(environ: Environ, flavour: Flavour, v6: bool) -> Result<Path> {
+    let (own, name) = if v6 {
+        ("ip6tables-legacy-restore", "ip6tables-restore")
+    } else {
+        ("iptables-legacy-restore", "iptables-restore")
+    };
+    find_flavour(environ, flavour, own, name)
+}
+
+fn find_flavour(environ: Environ, flavour: Flavour, own: &str, name: &str) -> Result<Path> {
+    match flavour {
+        Flavour::Default => find(environ, name),
+        Flavour::Legacy => find(environ, own).or_else(|_| find(environ, name)),
+    }
+}
+
+/// Whether iptables-legacy has used a table in this namespace.
+pub(crate) fn has_legacy_table(v6: bool, table: &str) -> bool {
+    let path = if v6 { "/proc/net/ip6_tables_names" } else { "/proc/net/ip_tables_names" };
+    let mut bytes = [0u8; 128];
+    let length = files::read_file(path, &mut bytes).ok().flatten().unwrap_or(0);
+    let text = bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("");
+    text.lines().any(|line| line == table)
+}
+
 /// Runs one transaction.
-fn restore(environ: Environ, v6: bool, text: &str) -> Result<()> {
-    let path = find(environ, if v6 { "ip6tables-restore" } else { "iptables-restore" })?;
+fn restore(environ: Environ, flavour: Flavour, v6: bool, text: &str) -> Result<()> {
+    let path = find_restore(environ, flavour, v6)?;
     let program = Program { path: &path, arguments: &[WAIT, c"--noflush"], environ, set: &[], pass_on: false };
     let exit = exec::run(&program, text.as_bytes(), &mut |_| true)?;
     if exit.code == 0 {
@@ -59,9 +99,13 @@ fn restore(environ: Environ, v6: bool, text: &str) -> Result<()> {
 
 /// See [`Backend::iptables_rules`](picocni_core::backend::Backend::iptables_rules).
 pub(crate) fn save(environ: Environ, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
+    save_of(environ, Flavour::Default, v6, table, each)
+}
+
+fn save_of(environ: Environ, flavour: Flavour, v6: bool, table: &str, each: &mut dyn FnMut(&str)) -> Result<()> {
     // Who looks wants to change.
-    find(environ, if v6 { "ip6tables-restore" } else { "iptables-restore" })?;
-    let path = find(environ, if v6 { "ip6tables-save" } else { "iptables-save" })?;
+    find_restore(environ, flavour, v6)?;
+    let path = find_save(environ, flavour, v6)?;
     let mut name = heapless::String::<{ limits::IPTABLES_TABLE + 1 }>::new();
     let named = name.push_str(table).and_then(|()| name.push('\0')).is_ok();
     let table = CStr::from_bytes_with_nul(name.as_bytes()).ok().filter(|_| named);
@@ -112,13 +156,13 @@ impl Lines {
 #[inline(never)]
 pub(crate) fn apply<'c>(environ: Environ, change: &Change<'c>) -> Result<Option<Removal<'c>>> {
     match *change {
-        Change::EnsureIptables { v6, text } => restore(environ, v6, text).map(|()| None),
+        Change::EnsureIptables { v6, text } => restore(environ, Flavour::Default, v6, text).map(|()| None),
         Change::Iptables { v6, table, chain, text } => {
-            restore(environ, v6, text)?;
+            restore(environ, Flavour::Default, v6, text)?;
             Ok(Some(Removal::IptablesChain { v6, table, chain }))
         }
         Change::IptablesRules { v6, table, rules } => {
-            restore(environ, v6, lines(table, "-A ", rules).finish()?)?;
+            restore(environ, Flavour::Default, v6, lines(table, "-A ", rules).finish()?)?;
             Ok(Some(Removal::IptablesRules { v6, table, rules }))
         }
         _ => Err(err!(INTERNAL, "change has no handler", change.verb())),
@@ -137,18 +181,40 @@ fn lines(table: &str, act: &str, rules: &str) -> Script {
 #[inline(never)]
 pub(crate) fn remove(environ: Environ, removal: &Removal<'_>) -> Result<()> {
     match *removal {
-        Removal::IptablesChain { v6, table, chain } => remove_chain(environ, v6, table, chain),
+        Removal::IptablesChain { v6, table, chain } => remove_chain(environ, Flavour::Default, v6, table, chain),
+        Removal::DropLegacyChain { v6, table, chain } => drop_legacy(environ, v6, table, chain),
         Removal::IptablesRules { v6, table, rules } => remove_rules(environ, v6, table, rules),
         _ => Err(err!(INTERNAL, "removal has no handler", removal.verb())),
     }
 }
 
-fn remove_chain(environ: Environ, v6: bool, table: &str, chain: &str) -> Result<()> {
+/// What others left needs no program that the host has not got: that is said, and left.
+fn drop_legacy(environ: Environ, v6: bool, table: &str, chain: &str) -> Result<()> {
+    if !has_legacy_table(v6, table) {
+        return Ok(());
+    }
+    match remove_chain(environ, Flavour::Legacy, v6, table, chain) {
+        Err(error) if error.code() == Code::NOT_AVAILABLE => {
+            let parts: [&dyn picocni_core::text::Put; 3] = [
+                &"picocni: if there is a chain ",
+                &chain,
+                &" of iptables-legacy, it stays: iptables is not installed\n",
+            ];
+            if let Some(line) = fits::<256>(&parts) {
+                let _ = rustix::io::write(crate::sys::stderr(), line.as_bytes());
+            }
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+fn remove_chain(environ: Environ, flavour: Flavour, v6: bool, table: &str, chain: &str) -> Result<()> {
     let mut outcome = Ok(());
     for _ in 0..TRIES {
         let mut there = false;
         let mut jumps = heapless::String::<ROUND>::new();
-        save(environ, v6, table, &mut |line| {
+        save_of(environ, flavour, v6, table, &mut |line| {
             there |= iptables::chain(line) == Some(chain);
             if let Some((_, rule)) = iptables::rule(line)
                 && iptables::jumps_to(rule, chain)
@@ -167,7 +233,7 @@ fn remove_chain(environ: Environ, v6: bool, table: &str, chain: &str) -> Result<
         }
         script.line(&[&"-F ", &chain]);
         script.line(&[&"-X ", &chain]);
-        outcome = restore(environ, v6, script.finish()?);
+        outcome = restore(environ, flavour, v6, script.finish()?);
         if outcome.is_ok() {
             break;
         }
@@ -178,7 +244,9 @@ fn remove_chain(environ: Environ, v6: bool, table: &str, chain: &str) -> Result<
 /// All of them at once. Where that is refused, those that a look finds: the
 /// others are gone.
 fn remove_rules(environ: Environ, v6: bool, table: &str, rules: &str) -> Result<()> {
-    let Err(refusal) = restore(environ, v6, lines(table, "-D ", rules).finish()?) else { return Ok(()) };
+    let Err(refusal) = restore(environ, Flavour::Default, v6, lines(table, "-D ", rules).finish()?) else {
+        return Ok(());
+    };
     if refusal.code() != Code::KERNEL {
         return Err(refusal);
     }
@@ -188,5 +256,5 @@ fn remove_rules(environ: Environ, v6: bool, table: &str, rules: &str) -> Result<
             script.line(&[&"-D ", &rule]);
         }
     })?;
-    if script.is_empty() { Ok(()) } else { restore(environ, v6, script.finish()?) }
+    if script.is_empty() { Ok(()) } else { restore(environ, Flavour::Default, v6, script.finish()?) }
 }

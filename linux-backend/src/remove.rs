@@ -152,7 +152,7 @@ fn remove_one(linux: &mut Linux<'_>, removal: &Removal<'_>) -> Result<()> {
             let (socket, memory) = linux.filter_parts()?;
             filter::purge(socket, &mut memory.send, &mut memory.receive, protocol, host_port, host_ip, v6)
         }
-        Removal::IptablesChain { .. } | Removal::IptablesRules { .. } => {
+        Removal::IptablesChain { .. } | Removal::IptablesRules { .. } | Removal::DropLegacyChain { .. } => {
             linux.be_in(Ns::Host)?;
             iptables::remove(linux.environ, removal)
         }

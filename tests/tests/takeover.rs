@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use picocni_tests::iptables::Flavour;
 use picocni_tests::outside::Outside;
 use picocni_tests::peer::Peer;
 use picocni_tests::plugin::{Call, Outcome};
@@ -29,6 +30,8 @@ enum Backend {
     Nftables,
     /// The iptables that makes nftables rules.
     Iptables,
+    /// The iptables that has tables of its own.
+    Legacy,
 }
 
 impl Backend {
@@ -38,6 +41,7 @@ impl Backend {
         let names: &[&str] = match self {
             Self::Nftables => &["nft"],
             Self::Iptables => &["nft", "iptables", "ip6tables"],
+            Self::Legacy => return format!("{}:/run/none", Flavour::Legacy.install()),
         };
         if fs::create_dir(dir).is_ok() {
             names.iter().for_each(|name| symlink(format!("/usr/sbin/{name}"), dir.join(name)).expect("a link"));
@@ -81,8 +85,9 @@ impl<'a> Node<'a> {
     }
 
     fn confs(&self) -> Vec<Value> {
+        // macspoofchk executes nft, which a host of this flavour need not have.
         let mut bridge = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "cni0",
-            "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true, "hairpinMode": true,
+            "isDefaultGateway": true, "ipMasq": true, "macspoofchk": self.backend != Backend::Legacy, "hairpinMode": true,
             "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.2.0/24", "rangeStart": "10.1.2.7", "rangeEnd": "10.1.2.8"}],
                 [{"subnet": "2001:db8:1::/64", "rangeStart": "2001:db8:1::7", "rangeEnd": "2001:db8:1::8"}]]}});
         let tuning = json!({"cniVersion": "1.0.0", "name": "net", "type": "tuning", "mtu": 1400,
@@ -211,6 +216,31 @@ fn pods_of_theirs_are_checked_and_deleted_without_leftovers() {
     });
 }
 
+/// Tables of iptables-legacy are seen by no message of nftables.
+#[test]
+fn what_iptables_legacy_made_is_deleted_too() {
+    let (Some(new), Some(old)) = (Peer::go(), Peer::old_go()) else {
+        skip!("the Go plugins have not been fetched");
+    };
+    if !Flavour::Legacy.works() {
+        skip!("no iptables-legacy here, or not in this kernel");
+    }
+    for theirs in [&new, &old] {
+        sandbox::run_with(Peer::picocni(), |host| {
+            let node = Node::new(host, theirs, Backend::Legacy);
+            let before = settled(&node);
+            let _pod = Pod::new(host, "the-pod");
+            let chain = node.add(Whose::Theirs, "the-pod");
+            assert!(traces(&node.state(), "the-pod").iter().any(|line| line.starts_with("iptables-legacy-save")));
+            node.all(Whose::Ours, "CHECK", &chain);
+            node.all(Whose::Ours, "DEL", &chain);
+            node.all(Whose::Ours, "DEL", &chain);
+            assert_eq!(kernel::difference(&before, &node.state()), [""; 0]);
+            assert!(node.each(Whose::Ours, "CHECK", &chain).iter().all(|outcome| outcome.code == Some(1)));
+        });
+    }
+}
+
 #[test]
 fn check_fails_without_their_rules() {
     everywhere(|node| {
@@ -222,7 +252,7 @@ fn check_fails_without_their_rules() {
         };
         let flush = |v4: &str, v6: &str| match node.backend {
             Backend::Nftables => run(&format!("nft flush chain {v4} && nft flush chain {v6}")),
-            Backend::Iptables => {
+            Backend::Iptables | Backend::Legacy => {
                 run(
                     "iptables -t nat -F CNI-HOSTPORT-DNAT && iptables -t nat -F POSTROUTING && ip6tables -t nat -F POSTROUTING",
                 );

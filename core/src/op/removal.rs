@@ -222,6 +222,17 @@ pub enum Removal<'a> {
         /// The chain.
         chain: &'a str,
     },
+    /// Delete a chain that others made by iptables-legacy, with every rule of its
+    /// table that jumps to it. No program is run where the kernel has no such
+    /// table; without the program a warning is all.
+    DropLegacyChain {
+        /// ip6tables.
+        v6: bool,
+        /// Table of the chain.
+        table: &'a str,
+        /// The chain.
+        chain: &'a str,
+    },
     /// Delete rules of iptables, each once; those that are not there are left out.
     IptablesRules {
         /// ip6tables.
@@ -265,6 +276,7 @@ impl Removal<'_> {
             Removal::UnbindSource { .. } => "take from zone",
             Removal::Erase { .. } => "erase from firewall",
             Removal::IptablesChain { .. } => "delete iptables chain",
+            Removal::DropLegacyChain { .. } => "delete legacy chain",
             Removal::IptablesRules { .. } => "delete iptables rules",
         }
     }
@@ -297,7 +309,9 @@ impl Put for Removal<'_> {
             Removal::DropTable { table } => put!(out, *table),
             Removal::UnbindSource { zone, ip } => put!(out, *ip, " of ", *zone),
             Removal::Erase { entry, .. } => put!(out, *entry),
-            Removal::IptablesChain { v6, table, chain } => put!(out, *chain, " in ", *table, " of ", family(*v6)),
+            Removal::IptablesChain { v6, table, chain } | Removal::DropLegacyChain { v6, table, chain } => {
+                put!(out, *chain, " in ", *table, " of ", family(*v6))
+            }
             Removal::IptablesRules { v6, table, .. } => put!(out, *table, " of ", family(*v6)),
         }
     }

@@ -233,7 +233,9 @@ impl SimBackend {
 
     pub(super) fn remove_iptables(&mut self, removal: &Removal<'_>) -> Result<()> {
         match *removal {
-            Removal::IptablesChain { v6, table, chain } => self.tables.delete_chain(v6, table, chain),
+            Removal::IptablesChain { v6, table, chain } | Removal::DropLegacyChain { v6, table, chain } => {
+                self.tables.delete_chain(v6, table, chain)
+            }
             Removal::IptablesRules { v6, table, rules } => self.tables.delete_rules(v6, table, rules),
             _ => Err(err!(INTERNAL, "removal in the wrong place", removal.verb())),
         }

@@ -112,7 +112,9 @@ impl SimBackend {
                 self.filter.entered.retain(|known| known.entry != entry || known.tag != tag);
                 Ok(())
             }
-            Removal::IptablesChain { .. } | Removal::IptablesRules { .. } => self.remove_iptables(removal),
+            Removal::IptablesChain { .. } | Removal::IptablesRules { .. } | Removal::DropLegacyChain { .. } => {
+                self.remove_iptables(removal)
+            }
             Removal::PurgeConnections { .. } => {
                 self.events.purges = self.events.purges.saturating_add(1);
                 Ok(())

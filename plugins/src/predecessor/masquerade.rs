@@ -18,7 +18,7 @@ use picocni_core::put;
 use picocni_core::result::AddResult;
 use picocni_core::session::Session;
 
-use super::{NAT, Shared, chain_name, count, cut, ensure, gc_chains, plan_chain};
+use super::{NAT, Shared, chain_name, count, count_by_iptables, cut, drop_legacy, ensure, gc_chains, plan_chain};
 
 const PREFIX: &str = "CNI-";
 const ENTRY: &str = "POSTROUTING";
@@ -57,6 +57,7 @@ pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<
     let mark = mark_of(owner);
     let [v4, v6] = NAT;
     let found = session.backend.find_chains(&[v4.chain(&name), v6.chain(&name), CHECKS])?;
+    drop_legacy(session, &[&name])?;
     if found == 0 {
         return Ok(());
     }
@@ -84,9 +85,13 @@ pub(crate) fn is_there(session: &mut Session<'_>, owner: &Owner<'_>, prev: &AddR
         if addresses == 0 {
             continue;
         }
-        let jumps = count(session, &table.chain(ENTRY), Some(Which::JumpTo(&name)))?;
+        let mut jumps = count(session, &table.chain(ENTRY), Some(Which::JumpTo(&name)))?;
+        let mut rules = count(session, &table.chain(&name), None)?;
+        if jumps == 0 {
+            (jumps, rules) = count_by_iptables(session, v6, ENTRY, &name);
+        }
         // To its own network unchanged, all else masqueraded.
-        if jumps < addresses || count(session, &table.chain(&name), None)? < 2 {
+        if jumps < addresses || rules < 2 {
             return Ok(false);
         }
     }

@@ -27,6 +27,7 @@ mod tests;
 
 use picocni_core::digest::hex_of;
 use picocni_core::error::Result;
+use picocni_core::iptables;
 use picocni_core::op::{Change, Plan, Removal};
 use picocni_core::packet_filter::{Chain, Hook, Rule, Table, TableFamily, Which};
 use picocni_core::put;
@@ -56,6 +57,31 @@ fn chain_name(prefix: &str, network: &str, container: &str) -> ChainName {
 fn plan_chain<'p>(table: Table<'p>, entry: &'p str, name: &'p str, plan: &mut Plan<'p>) -> Result<()> {
     plan.remove(Removal::DropRules { chain: table.chain(entry), which: Which::JumpTo(name) })?;
     plan.remove(Removal::DropChain { chain: table.chain(name) })
+}
+
+/// Removes a chain that iptables-legacy made, whose tables no message of
+/// nftables shows: in each family, if it has the table at all.
+fn drop_legacy(session: &mut Session<'_>, chains: &[&str]) -> Result<()> {
+    let mut plan = Plan::new();
+    for chain in chains {
+        for v6 in [false, true] {
+            plan.remove(Removal::DropLegacyChain { v6, table: "nat", chain })?;
+        }
+    }
+    session.remove(&plan)
+}
+
+/// What iptables, of whatever flavour, has of a chain in `nat`: rules of `entry`
+/// that jump to it, and its own. Without iptables there are none.
+fn count_by_iptables(session: &mut Session<'_>, v6: bool, entry: &str, chain: &str) -> (usize, usize) {
+    let (mut jumps, mut rules) = (0usize, 0usize);
+    let looked = session.backend.iptables_rules(v6, "nat", &mut |line| {
+        if let Some((of, rule)) = iptables::rule(line) {
+            jumps = jumps.saturating_add(usize::from(of == entry && iptables::jumps_to(rule, chain)));
+            rules = rules.saturating_add(usize::from(of == chain));
+        }
+    });
+    if looked.is_ok() { (jumps, rules) } else { (0, 0) }
 }
 
 /// How many of a chain's rules are of this kind.

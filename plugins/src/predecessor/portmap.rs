@@ -17,7 +17,7 @@ use picocni_core::owner::Owner;
 use picocni_core::packet_filter::{Action, Chain, Hook, Rule, Table, TableFamily, Which};
 use picocni_core::session::Session;
 
-use super::{NAT, Shared, chain_name, count, ensure, gc_chains, plan_chain};
+use super::{NAT, Shared, chain_name, count, count_by_iptables, drop_legacy, ensure, gc_chains, plan_chain};
 
 const PREFIX: &str = "CNI-DN-";
 const ENTRY: &str = "CNI-HOSTPORT-DNAT";
@@ -48,7 +48,13 @@ const fn sources(v6: bool) -> Chain<'static> {
 pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<()> {
     let [v4, v6] = NAT;
     let shared = session.backend.find_chains(&[v4.chain(ENTRY), v6.chain(ENTRY), ports(false), ports(true)])?;
-    if shared == 0 { Ok(()) } else { take_back_from(session, owner, shared) }
+    if shared != 0 {
+        take_back_from(session, owner, shared)?;
+    }
+    drop_legacy(
+        session,
+        &[&chain_name(PREFIX, owner.network, owner.container), &chain_name(OLD_PREFIX, owner.network, owner.container)],
+    )
 }
 
 #[inline(never)]
@@ -98,7 +104,8 @@ pub(crate) fn is_there(session: &mut Session<'_>, owner: &Owner<'_>, expected: &
             return Ok(true);
         }
     }
-    Ok(false)
+    let (jumps, rules) = count_by_iptables(session, v6, ENTRY, &name);
+    Ok(jumps > 0 && rules >= translated.saturating_add(1).saturating_mul(wanted))
 }
 
 /// Removes what they publish by iptables for containers of `network` that have
