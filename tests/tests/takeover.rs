@@ -222,11 +222,11 @@ fn what_iptables_legacy_made_is_deleted_too() {
     let (Some(new), Some(old)) = (Peer::go(), Peer::old_go()) else {
         skip!("the Go plugins have not been fetched");
     };
-    if !Flavour::Legacy.works() {
-        skip!("no iptables-legacy here, or not in this kernel");
-    }
     for theirs in [&new, &old] {
         sandbox::run_with(Peer::picocni(), |host| {
+            if !Flavour::Legacy.works() {
+                skip!("no iptables-legacy here, or not in this kernel");
+            }
             let node = Node::new(host, theirs, Backend::Legacy);
             let before = settled(&node);
             let _pod = Pod::new(host, "the-pod");
