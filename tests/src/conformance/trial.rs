@@ -254,8 +254,12 @@ impl Container<'_> {
         if version < "0.3.0" {
             return json!({"cniVersion": version, "ip4": {"ip": "10.88.0.2/24", "gateway": "10.88.0.1"}});
         }
+        // The second container's end has another name while the first is there.
+        let peer = self.inside().find_link("eth0").and_then(|link| link.peer_index);
+        let here = Snapshot::here();
+        let end = here.links.iter().find(|link| Some(link.index) == peer).map_or("host0", |link| link.name.as_str());
         let mut result = json!({"cniVersion": version,
-            "interfaces": [{"name": "host0"}, {"name": "eth0", "sandbox": self.netns.path()}],
+            "interfaces": [{"name": end}, {"name": "eth0", "sandbox": self.netns.path()}],
             "ips": [{"address": "10.88.0.2/24", "gateway": "10.88.0.1", "interface": 1}],
             "routes": [{"dst": "0.0.0.0/0"}, {"dst": "192.0.2.0/24", "gw": "10.88.0.1"}],
             "dns": {"nameservers": ["192.0.2.53"], "domain": "example.org", "search": ["example.org"]}});
