@@ -214,7 +214,9 @@ pub(crate) fn recorded(session: &mut Session<'_>, tag: &Tag) -> Result<heapless:
     let mut bytes = [0u8; RECORD];
     let text = read(session, tag, &mut bytes)?.unwrap_or_default();
     let mut addresses = heapless::Vec::new();
-    addresses.extend(text.lines().filter_map(entry).take(limits::IPS));
+    for entry in text.lines().filter_map(entry).take(limits::IPS) {
+        let _ = addresses.push(entry);
+    }
     Ok(addresses)
 }
 

@@ -31,10 +31,11 @@ pub fn page(session: &mut Session<'_>, dir: &str, after: &str) -> Result<heaples
         if page.is_full() {
             // The last one makes room for an earlier one.
             let last = page.iter().enumerate().max_by(|(_, a), (_, b)| a.as_str().cmp(b.as_str()));
-            match last.map(|(at, last)| (at, last.as_str() > tag.as_str())) {
-                Some((at, true)) => drop(page.swap_remove(at)),
-                _ => return,
+            let last = last.filter(|(_, last)| last.as_str() > tag.as_str()).map(|(at, _)| at);
+            if let Some(slot) = last.and_then(|at| page.get_mut(at)) {
+                *slot = tag;
             }
+            return;
         }
         let _ = page.push(tag);
     })?;

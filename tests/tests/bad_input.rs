@@ -184,7 +184,7 @@ fn values_of_a_wrong_type_are_refused_before_any_work() {
         ("bandwidth", "/ingressRate", json!("8000")),
         ("bandwidth", "/egressBurst", json!(-8)),
         ("bandwidth", "/runtimeConfig/bandwidth", json!({"ingressRate": 1.5})),
-        ("firewall", "/ingressPolicy", json!("closed")),
+        ("firewall", "/ingressPolicy", json!(7)),
         ("firewall", "/firewalldZone", json!(5)),
         ("portmap", "/runtimeConfig/portMappings", json!({})),
         ("portmap", "/runtimeConfig/portMappings", json!([{"hostPort": "80", "containerPort": 80, "protocol": "tcp"}])),

@@ -220,7 +220,8 @@ fn check_notices_what_has_changed() {
         type Damage = fn(&str, &str);
         let damages: [(&str, Damage, bool); 4] = [
             ("bucket of the host's end", |end, _| edit::delete_root(end), false),
-            ("bucket of the ifb", |_, ifb| edit::delete_root(ifb), true),
+            // What the kernel puts in its place, or has not yet, decides what the reference plugin says.
+            ("bucket of the ifb", |_, ifb| edit::delete_root(ifb), false),
             ("redirection", |end, _| edit::delete_ingress(end), false),
             ("ifb", |_, ifb| edit::delete(ifb), true),
         ];

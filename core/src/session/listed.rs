@@ -95,8 +95,9 @@ impl Session<'_> {
 
     pub(super) fn remove_with_waiting(&mut self, plan: &Plan<'_>) -> Result<()> {
         let mut all = Plan::new();
-        for name in core::mem::take(&mut self.waiting) {
-            all.remove(Removal::DeleteLink { ns: Ns::Host, name })?;
+        let waiting = core::mem::take(&mut self.waiting);
+        for name in &waiting {
+            all.remove(Removal::DeleteLink { ns: Ns::Host, name: *name })?;
         }
         for removal in plan.removals() {
             all.remove(*removal)?;

@@ -207,8 +207,8 @@ fn write(session: &mut Session<'_>, subject: Subject, tag: &Tag) -> Result<()> {
             }
         }
         Subject::Masquerade => {
-            for (ip, net) in masqueraded::recorded(session, tag)? {
-                masquerade::masquerade(session, &owner, ip, net)?;
+            for (ip, net) in &masqueraded::recorded(session, tag)? {
+                masquerade::masquerade(session, &owner, *ip, *net)?;
             }
         }
         Subject::Guard => {

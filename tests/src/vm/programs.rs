@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::paths;
 
 /// Test files that stay on the host, with the reason. Every other one runs in the guest too, a new one by itself.
-const ON_THE_HOST_ONLY: [(&str, &str); 9] = [
+const ON_THE_HOST_ONLY: [(&str, &str); 12] = [
     ("allowlist_oracle", "pure code"),
     ("ipam_oracle", "pure code"),
     ("json_oracle", "pure code"),
@@ -19,6 +19,9 @@ const ON_THE_HOST_ONLY: [(&str, &str); 9] = [
     ("binary", "reads the program's symbols, traces it and counts its memory"),
     ("bandwidth_traffic", "measures rates that an emulated machine does not reach"),
     ("house", "reads source files"),
+    ("firewall", "turns switches of br_netfilter, which is no module of the image"),
+    ("iptables", "hides directories of the host's iptables"),
+    ("portmap_iptables", "executes iptables a thousand times"),
     ("example", "runs programs of another crate, which are not in the image"),
 ];
 
