@@ -99,6 +99,9 @@ fn families(result: &AddResult) -> impl Iterator<Item = bool> {
 
 /// The chain and rules of the reference plugins, which have an address's network
 /// behind the rule that takes everything if an attachment has several addresses.
+///
+/// By itself, since its text would be part of the stack of every ADD.
+#[inline(never)]
 fn add_chain(call: &Call<'_>, session: &mut Session<'_>, result: &AddResult, chain: &str, v6: bool) -> Result<()> {
     // Of an ADD whose record was lost, or of the plugin before.
     session.removal(Removal::IptablesChain { v6, table: TABLE, chain })?;
