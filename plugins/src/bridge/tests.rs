@@ -32,7 +32,7 @@ fn build(sim: &mut SimBackend) {
 #[test]
 fn every_operation_of_add_fails_once_and_nothing_is_left() {
     let count = |conf, observations| prove(&build, &[], step(&Bridge, "ADD", "c1", NETNS, conf), observations);
-    assert_eq!((count(PLAIN, false), count(FULL, false), count(LAYER_2, false)), (11, 27, 6));
+    assert_eq!((count(PLAIN, false), count(FULL, false), count(LAYER_2, false)), (11, 29, 6));
     assert!(count(FULL, true) >= 35);
 }
 

@@ -370,7 +370,7 @@ fn without_ports_nothing_is_touched() {
     assert_eq!(watched.calls, [""; 0]);
     // DEL cannot know: it looks for one file and, without it, for the chains of others.
     run(&mut watched, "DEL", 1, &v4(1, WEB)).unwrap();
-    assert_eq!(watched.calls, ["read_file", "find_chains"]);
+    assert_eq!(watched.calls, ["read_file", "find_chains", "remove"]);
     // And the watch does see.
     run(&mut watched, "ADD", 1, &v4(1, WEB)).unwrap();
     assert!(watched.calls.contains(&"lock") && watched.calls.contains(&"apply"));
