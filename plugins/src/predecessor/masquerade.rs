@@ -18,7 +18,9 @@ use picocni_core::put;
 use picocni_core::result::AddResult;
 use picocni_core::session::Session;
 
-use super::{NAT, Shared, chain_name, count, count_by_iptables, cut, drop_legacy, ensure, gc_chains, plan_chain};
+use super::{
+    NAT, Shared, chain_name, count, count_by_iptables, cut, drop_legacy, ensure, gc_chains, is_anothers, plan_chain,
+};
 
 const PREFIX: &str = "CNI-";
 const ENTRY: &str = "POSTROUTING";
@@ -57,6 +59,9 @@ pub(crate) fn take_back(session: &mut Session<'_>, owner: &Owner<'_>) -> Result<
     let mark = mark_of(owner);
     let [v4, v6] = NAT;
     let found = session.backend.find_chains(&[v4.chain(&name), v6.chain(&name), CHECKS])?;
+    if found & 3 != 0 && is_anothers(session, crate::masquerade::DIR, owner)? {
+        return Ok(());
+    }
     drop_legacy(session, &[&name])?;
     if found == 0 {
         return Ok(());

@@ -29,6 +29,7 @@ use picocni_core::digest::hex_of;
 use picocni_core::error::Result;
 use picocni_core::iptables;
 use picocni_core::op::{Change, Plan, Removal};
+use picocni_core::owner::{Owner, Tag};
 use picocni_core::packet_filter::{Chain, Hook, Rule, Table, TableFamily, Which};
 use picocni_core::put;
 use picocni_core::session::Session;
@@ -57,6 +58,20 @@ fn chain_name(prefix: &str, network: &str, container: &str) -> ChainName {
 fn plan_chain<'p>(table: Table<'p>, entry: &'p str, name: &'p str, plan: &mut Plan<'p>) -> Result<()> {
     plan.remove(Removal::DropRules { chain: table.chain(entry), which: Which::JumpTo(name) })?;
     plan.remove(Removal::DropChain { chain: table.chain(name) })
+}
+
+/// Whether another attachment of the container to the same network has a record
+/// of ours: their names do not hold the interface, so the chain may be that one's.
+fn is_anothers(session: &mut Session<'_>, dir: &str, owner: &Owner<'_>) -> Result<bool> {
+    let mut found = false;
+    session.backend.list(dir, &mut |name| {
+        let other = Tag::of_file_name(name);
+        let parts = other.as_ref().and_then(Tag::parts);
+        found |= parts.is_some_and(|(network, container, ifname)| {
+            (network, container) == (owner.network, owner.container) && ifname != owner.ifname.as_str()
+        });
+    })?;
+    Ok(found)
 }
 
 /// Removes a chain that iptables-legacy made, whose tables no message of

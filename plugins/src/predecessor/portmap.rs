@@ -17,7 +17,9 @@ use picocni_core::owner::Owner;
 use picocni_core::packet_filter::{Action, Chain, Hook, Rule, Table, TableFamily, Which};
 use picocni_core::session::Session;
 
-use super::{NAT, Shared, chain_name, count, count_by_iptables, drop_legacy, ensure, gc_chains, plan_chain};
+use super::{
+    NAT, Shared, chain_name, count, count_by_iptables, drop_legacy, ensure, gc_chains, is_anothers, plan_chain,
+};
 
 const PREFIX: &str = "CNI-DN-";
 const ENTRY: &str = "CNI-HOSTPORT-DNAT";
@@ -64,6 +66,9 @@ fn take_back_from(session: &mut Session<'_>, owner: &Owner<'_>, shared: u32) -> 
     let old = chain_name(OLD_PREFIX, owner.network, owner.container);
     let chains = [(v4, ENTRY, &name), (v6, ENTRY, &name), (v4, OLD_ENTRY, &old), (v6, OLD_ENTRY, &old)];
     let own = session.backend.find_chains(&chains.map(|(table, _, name)| table.chain(name)))?;
+    if own != 0 && is_anothers(session, crate::portmap::record::DIR, owner)? {
+        return Ok(());
+    }
     let mut plan = Plan::new();
     for (_, (table, entry, name)) in (0..).zip(chains).filter(|(at, _)| own & 1 << at != 0) {
         plan_chain(table, entry, name, &mut plan)?;
