@@ -12,22 +12,11 @@ use picocni_core::text::Put;
 
 use crate::errno;
 use crate::socket::{Refusal, Socket};
+use crate::transaction::{EBUSY, EEXIST, ENOENT, SEQS, TRIES, exists, send_and_wait};
 use crate::wire::conntrack;
 use crate::wire::netfilter::layout::{self, Claim, Entry, HostPort, Network};
-use crate::wire::nftables::{self, Answers, Comment, Transaction};
-use crate::wire::nlmsg::{Batch, Messages};
-
-const ENOENT: i32 = 2;
-const EBUSY: i32 = 16;
-const EEXIST: i32 = 17;
-
-/// Times a batch is tried when others change the table between look and act.
-const TRIES: usize = 4;
-/// As [`TRIES`], for removals.
-const REMOVE_TRIES: usize = 4;
-
-/// Sequence numbers that one transaction may use.
-const SEQS: u32 = 4096;
+use crate::wire::nftables::{self, Comment, Transaction};
+use crate::wire::nlmsg::Batch;
 
 /// Whether a change is part of an nftables transaction.
 pub(crate) fn is_filter(change: &Change<'_>) -> bool {
@@ -147,7 +136,8 @@ pub(crate) fn apply(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], ch
 
 fn look(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], changes: &[Change<'_>]) -> Result<Needs> {
     let mut needs = Needs { table: false, networks: false, replace: [false; limits::PLAN] };
-    needs.table = !exists(socket, send, receive, &mut |batch, seq| nftables::get_table(batch, seq, layout::TABLE))?;
+    needs.table =
+        !exists(socket, send, receive, &[ENOENT], &mut |batch, seq| nftables::get_table(batch, seq, layout::TABLE))?;
     if needs.table {
         needs.networks = true;
         return Ok(needs);
@@ -157,7 +147,7 @@ fn look(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], changes: &[Cha
         let Some(entry @ Entry::Masquerade { network, .. }) = entries_of(change)?.first().copied() else { continue };
         if known != Some(network) {
             let name = network.chain_name();
-            needs.networks |= !exists(socket, send, receive, &mut |batch, seq| {
+            needs.networks |= !exists(socket, send, receive, &[ENOENT], &mut |batch, seq| {
                 nftables::get_chain(batch, seq, layout::TABLE, &name)
             })?;
             known = Some(network);
@@ -165,22 +155,6 @@ fn look(socket: &mut Socket, send: &mut [u8], receive: &mut [u8], changes: &[Cha
         *replace = get_entry(socket, send, receive, &entry, &mut |_, _| {})?;
     }
     Ok(needs)
-}
-
-/// Whether what a query asks for is there.
-pub(crate) fn exists(
-    socket: &mut Socket,
-    send: &mut [u8],
-    receive: &mut [u8],
-    emit: &mut dyn FnMut(&mut Batch<'_>, u32),
-) -> Result<bool> {
-    let seq = socket.take_seq(1);
-    let mut batch = Batch::new(send);
-    emit(&mut batch, seq);
-    let request = batch.finish().map_err(|_| Error::limit("SEND", crate::socket::SEND))?;
-    socket
-        .get(request, seq, &[ENOENT], receive, &mut |_| {})
-        .map_err(|refusal| refused("look up", &"nftables object", &refusal))
 }
 
 fn refusal(change: Option<&Change<'_>>, errno: i32) -> Error {
@@ -237,25 +211,6 @@ fn transact(
     }))
 }
 
-/// Sends a transaction; the sequence number and error of the first refusal.
-pub(crate) fn send_and_wait(
-    socket: &Socket,
-    mut answers: Answers,
-    batch: &mut Batch<'_>,
-    receive: &mut [u8],
-) -> Result<Option<(u32, i32)>> {
-    let failed = |errno: rustix::io::Errno| errno::kernel("send to", &"nftables", errno.raw_os_error(), "");
-    let bytes = batch.finish().map_err(|_| Error::limit("SEND", crate::socket::SEND))?;
-    socket.send(bytes).map_err(failed)?;
-    while !answers.is_complete() {
-        let datagram = socket.receive(receive, true).map_err(failed)?;
-        for message in Messages::new(datagram) {
-            answers.feed(&message);
-        }
-    }
-    Ok(answers.failure().map(|failure| (failure.seq, failure.errno)))
-}
-
 /// Removes consecutive filter entries in one transaction: those that are there
 /// and say what is to be removed. Looking first spares a refusal's grace period.
 pub(crate) fn remove(
@@ -266,7 +221,7 @@ pub(crate) fn remove(
     report: &mut dyn FnMut(usize, Result<()>),
 ) {
     let mut outcome = Ok(Some(0));
-    for _ in 0..REMOVE_TRIES {
+    for _ in 0..TRIES {
         outcome = delete(socket, send, receive, removals);
         if !matches!(outcome, Ok(Some(ENOENT))) {
             break;

@@ -5,24 +5,15 @@ use picocni_core::limits;
 use picocni_core::observe::FirewallEntry;
 
 use crate::errno;
-use crate::filter::{exists, send_and_wait};
-use crate::guard::transact;
 use crate::host::Memory;
 use crate::socket::Socket;
+use crate::transaction::{EBUSY, EEXIST, ENOENT, TRIES, has, transact, try_out};
 use crate::wire::netfilter::{firewall, guard};
-use crate::wire::nftables::{Comment, Table, Transaction, get_chain, get_table, parse_elements};
+use crate::wire::nftables::{Comment, Table, get_chain, get_table, parse_elements};
 use crate::wire::nlmsg::Batch;
 
-const ENOENT: i32 = 2;
-const EBUSY: i32 = 16;
-const EEXIST: i32 = 17;
 const EOPNOTSUPP: i32 = 95;
 const EAFNOSUPPORT: i32 = 97;
-
-/// Times a change is tried when others change the table between look and act.
-const TRIES: usize = 4;
-/// Sequence numbers that one transaction may use.
-const SEQS: u32 = 128;
 
 /// Whether an entry is there, and whether its owner is `tag`.
 enum Known {
@@ -48,13 +39,13 @@ fn look(socket: &mut Socket, memory: &mut Memory, entry: &FirewallEntry, tag: &s
 }
 
 fn has_chains(socket: &mut Socket, memory: &mut Memory, table: Table<'_>) -> Result<bool> {
-    exists(socket, &mut memory.send, &mut memory.receive, &mut |batch, seq| {
+    has(socket, memory, &mut |batch, seq| {
         get_chain(batch, seq, table, firewall::CHAIN);
     })
 }
 
 fn has_table(socket: &mut Socket, memory: &mut Memory, table: Table<'_>) -> Result<bool> {
-    exists(socket, &mut memory.send, &mut memory.receive, &mut |batch, seq| get_table(batch, seq, table))
+    has(socket, memory, &mut |batch, seq| get_table(batch, seq, table))
 }
 
 /// Makes an entry, and before the first the chains; `false` if it was there.
@@ -117,18 +108,16 @@ pub(crate) fn filters_frames(socket: &mut Socket, memory: &mut Memory) -> Result
         return Ok(true);
     }
     let fresh = !has_table(socket, memory, table)?;
-    let first = socket.take_seq(SEQS);
-    let mut batch = Batch::new(&mut memory.send);
-    let mut tx = Transaction::begin(&mut batch, first);
-    if fresh {
-        firewall::ensure_table(&mut tx, table);
-    }
-    firewall::ensure_chains(&mut tx, table);
-    let answers = tx.try_out();
-    match send_and_wait(socket, answers, &mut batch, &mut memory.receive)? {
+    let refused = try_out(socket, memory, &mut |tx| {
+        if fresh {
+            firewall::ensure_table(tx, table);
+        }
+        firewall::ensure_chains(tx, table);
+    })?;
+    match refused {
         // Somebody has just made it.
-        None | Some((_, EEXIST)) => Ok(true),
-        Some((_, ENOENT | EOPNOTSUPP | EAFNOSUPPORT)) => Ok(false),
-        Some((_, errno)) => Err(errno::kernel("try out", &"nftables of the bridge family", errno, "")),
+        None | Some(EEXIST) => Ok(true),
+        Some(ENOENT | EOPNOTSUPP | EAFNOSUPPORT) => Ok(false),
+        Some(errno) => Err(errno::kernel("try out", &"nftables of the bridge family", errno, "")),
     }
 }

@@ -4,41 +4,18 @@ use picocni_core::error::{Error, Result};
 use picocni_core::limits;
 
 use crate::errno;
-use crate::filter::{exists, send_and_wait};
 use crate::host::Memory;
 use crate::socket::Socket;
+use crate::transaction::{EEXIST, ENOENT, TRIES, has, transact};
 use crate::wire::netfilter::guard;
-use crate::wire::nftables::{Comment, Transaction, get_table};
-use crate::wire::nlmsg::Batch;
-
-const ENOENT: i32 = 2;
-const EEXIST: i32 = 17;
-
-/// Sequence numbers that one transaction may use.
-const SEQS: u32 = 128;
-/// Times it is tried when others make or remove the table between look and act.
-const TRIES: usize = 4;
-
-/// Sends one transaction; the error number of the first refusal.
-pub(crate) fn transact(
-    socket: &mut Socket,
-    memory: &mut Memory,
-    write: &mut dyn FnMut(&mut Transaction<'_, '_>),
-) -> Result<Option<i32>> {
-    let first = socket.take_seq(SEQS);
-    let mut batch = Batch::new(&mut memory.send);
-    let mut tx = Transaction::begin(&mut batch, first);
-    write(&mut tx);
-    let answers = tx.commit();
-    Ok(send_and_wait(socket, answers, &mut batch, &mut memory.receive)?.map(|(_, errno)| errno))
-}
+use crate::wire::nftables::{Comment, get_table};
 
 /// Guards a port.
 pub(crate) fn add(socket: &mut Socket, memory: &mut Memory, port: u32, mac: [u8; 6], tag: &str) -> Result<()> {
     let owner = Comment::new(tag).map_err(|_| Error::limit("TAG", limits::TAG))?;
     let mut refused = None;
     for _ in 0..TRIES {
-        let missing = !exists(socket, &mut memory.send, &mut memory.receive, &mut |batch, seq| {
+        let missing = !has(socket, memory, &mut |batch, seq| {
             get_table(batch, seq, guard::TABLE);
         })?;
         refused = transact(socket, memory, &mut |tx| {
@@ -58,7 +35,7 @@ pub(crate) fn add(socket: &mut Socket, memory: &mut Memory, port: u32, mac: [u8;
 
 /// Whether a port is guarded.
 pub(crate) fn is_guarded(socket: &mut Socket, memory: &mut Memory, port: u32, mac: [u8; 6]) -> Result<bool> {
-    exists(socket, &mut memory.send, &mut memory.receive, &mut |batch, seq| {
+    has(socket, memory, &mut |batch, seq| {
         guard::get(batch, seq, port, mac);
     })
 }

@@ -3,10 +3,9 @@
 //! | layer | modules |
 //! |---|---|
 //! | bytes, and operations as messages; no I/O | [`wire`] |
-//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `bus`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `filter`, `guard`, `firewall`, `firewalld`, `forward`, `observe` |
-//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `transport` |
-//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `shape`, `group`, `filter`, `firewall`, `policy`, `guard`, `rules`, `iptables`, `firewalld`, `forward`, `observe` |
+//! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `bus`, `transaction`, `transport` |
+//! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `shape`, `group`, `observe` |
+//! | … of the packet filter | `filter`, `guard`, `firewall`, `policy`, `rules`, `forward`, `iptables`, `firewalld`, `parting` |
 //! | the whole | [`host`] |
 //!
 //! No decision is made here: nothing branches on a config value.
@@ -39,6 +38,7 @@ pub mod socket;
 pub mod sys;
 mod sysctl;
 pub mod tap;
+mod transaction;
 mod transport;
 mod wait;
 pub mod wire;

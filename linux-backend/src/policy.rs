@@ -9,9 +9,9 @@ use picocni_core::name::IfIndex;
 use picocni_core::op::{Direction, Policy};
 
 use crate::errno;
-use crate::filter::{exists, send_and_wait};
 use crate::host::{Memory, over_send};
 use crate::socket::Socket;
+use crate::transaction::{self, EBUSY, EEXIST, ENOENT, TRIES};
 use crate::wire::netfilter::policy::{self as layout, BASE_CHAINS, Key, Place, chain_name};
 use crate::wire::netfilter::{guard, layout as tables};
 use crate::wire::nftables::{
@@ -20,17 +20,7 @@ use crate::wire::nftables::{
 use crate::wire::nlmsg::Batch;
 
 const EPERM: i32 = 1;
-const ENOENT: i32 = 2;
-const EBUSY: i32 = 16;
-const EEXIST: i32 = 17;
-
-/// Sequence numbers that one transaction may use.
-const SEQS: u32 = 1024;
-/// Times it is tried when others change the tables between look and act.
-const TRIES: usize = 4;
-
-/// A change of the packet filter whose objects were looked for before: a
-/// transaction that the kernel refuses costs it a grace period (8 to 24 ms).
+/// Elements that lead to an owner's chains.
 type Deletions = heapless::Vec<(Key, Direction), { (limits::POLICY_ADDRESSES + 1) * 2 }>;
 
 /// The socket and the buffers.
@@ -41,7 +31,7 @@ struct Kernel<'k> {
 
 impl Kernel<'_> {
     fn has(&mut self, emit: &mut dyn FnMut(&mut Batch<'_>, u32)) -> Result<bool> {
-        exists(self.socket, &mut self.memory.send, &mut self.memory.receive, emit)
+        transaction::has(self.socket, self.memory, emit)
     }
 
     fn has_chain(&mut self, table: Table<'_>, name: &str) -> Result<bool> {
@@ -49,12 +39,7 @@ impl Kernel<'_> {
     }
 
     fn transact(&mut self, write: &mut dyn FnMut(&mut Transaction<'_, '_>)) -> Result<Option<i32>> {
-        let first = self.socket.take_seq(SEQS);
-        let mut batch = Batch::new(&mut self.memory.send);
-        let mut tx = Transaction::begin(&mut batch, first);
-        write(&mut tx);
-        let answers = tx.commit();
-        Ok(send_and_wait(self.socket, answers, &mut batch, &mut self.memory.receive)?.map(|(_, errno)| errno))
+        transaction::transact(self.socket, self.memory, write)
     }
 
     /// Hands over the chain that a key's packets are led to and its owner.

@@ -5,20 +5,16 @@ use picocni_core::op::{Change, Removal};
 use picocni_core::packet_filter::{Chain, RuleView};
 
 use crate::errno;
-use crate::filter::send_and_wait;
 use crate::host::Memory;
 use crate::socket::{SEND, Socket};
+use crate::transaction::{self, EBUSY, ENOENT};
 use crate::wire::netfilter::foreign;
 use crate::wire::nftables::{self, Comment, Transaction};
 use crate::wire::nlmsg::{Batch, Messages};
 
-const ENOENT: i32 = 2;
-const EBUSY: i32 = 16;
 /// What a kernel without this part of the packet filter answers: there is no such chain.
 const ABSENT: [i32; 4] = [ENOENT, 22, 95, 97];
 
-/// Sequence numbers that one transaction may use.
-const SEQS: u32 = 4096;
 /// Rules deleted in one transaction; what is more goes in the next.
 const HANDLES: usize = 128;
 /// Transactions of one call: a thousand rules, and a few for changes meanwhile.
@@ -65,13 +61,7 @@ pub(crate) fn find_chains(socket: &mut Socket, memory: &mut Memory, chains: &[Ch
 }
 
 fn exists(socket: &mut Socket, memory: &mut Memory, emit: &mut dyn FnMut(&mut Batch<'_>, u32)) -> Result<bool> {
-    let seq = socket.take_seq(1);
-    let mut batch = Batch::new(&mut memory.send);
-    emit(&mut batch, seq);
-    let request = batch.finish().map_err(|_| Error::limit("SEND", SEND))?;
-    socket
-        .get(request, seq, &ABSENT, &mut memory.receive, &mut |_| {})
-        .map_err(|refusal| errno::kernel("look up", &"nftables object", refusal.errno, &refusal.words))
+    transaction::exists(socket, &mut memory.send, &mut memory.receive, &ABSENT, emit)
 }
 
 /// Takes a rule with its handle; `None` comes before a dump that starts again.
@@ -132,28 +122,30 @@ pub(crate) fn add(socket: &mut Socket, memory: &mut Memory, changes: &[Change<'_
         };
         let _ = known.push(there);
     }
-    let first = socket.take_seq(SEQS);
-    let mut batch = Batch::new(&mut memory.send);
-    let mut tx = Transaction::begin(&mut batch, first);
-    for (change, there) in changes.iter().zip(&known) {
-        match *change {
-            Change::EnsureChain { chain, hook, table_comment, comment } => {
-                let table = foreign::table(&chain.table);
-                if !there {
-                    nftables::new_table(&mut tx, table, written(table_comment), 0);
-                }
-                let base = hook.map(foreign::base);
-                let made = nftables::Chain { table, name: chain.name, base, comment: written(comment) };
-                nftables::new_chain(&mut tx, &made, 0);
-            }
-            Change::AppendRule { chain, rule, comment } => foreign::add_rule(&mut tx, &chain, rule, comment),
-            _ => {}
+    let refused = transaction::transact(socket, memory, &mut |tx| {
+        for (change, there) in changes.iter().zip(&known) {
+            write(tx, change, *there);
         }
-    }
-    let answers = tx.commit();
-    match send_and_wait(socket, answers, &mut batch, &mut memory.receive)? {
+    })?;
+    match refused {
         None => Ok(()),
-        Some((_, errno)) => Err(errno::kernel("add", &"chains and rules", errno, "")),
+        Some(errno) => Err(errno::kernel("add", &"chains and rules", errno, "")),
+    }
+}
+
+fn write(tx: &mut Transaction<'_, '_>, change: &Change<'_>, table_there: bool) {
+    match *change {
+        Change::EnsureChain { chain, hook, table_comment, comment } => {
+            let table = foreign::table(&chain.table);
+            if !table_there {
+                nftables::new_table(tx, table, written(table_comment), 0);
+            }
+            let base = hook.map(foreign::base);
+            let made = nftables::Chain { table, name: chain.name, base, comment: written(comment) };
+            nftables::new_chain(tx, &made, 0);
+        }
+        Change::AppendRule { chain, rule, comment } => foreign::add_rule(tx, &chain, rule, comment),
+        _ => {}
     }
 }
 
@@ -244,32 +236,29 @@ fn look(socket: &mut Socket, memory: &mut Memory, removals: &[Removal<'_>]) -> R
 }
 
 fn delete(socket: &mut Socket, memory: &mut Memory, removals: &[Removal<'_>], found: &Found) -> Result<Option<i32>> {
-    let first = socket.take_seq(SEQS);
-    let mut batch = Batch::new(&mut memory.send);
-    let mut tx = Transaction::begin(&mut batch, first);
-    for (at, handle) in &found.rules {
-        if let Some(Removal::DropRules { chain, .. }) = removals.get(*at) {
-            nftables::del_rule(&mut tx, foreign::table(&chain.table), chain.name, *handle);
-        }
-    }
     let objects = || found.objects.iter().filter_map(|at| removals.get(*at));
-    // A chain may jump to another one that goes too.
-    for removal in objects() {
-        if let Removal::DropChain { chain } = removal {
-            nftables::flush_chain(&mut tx, foreign::table(&chain.table), chain.name);
-        }
-    }
-    for removal in objects() {
-        match removal {
-            Removal::DropChain { chain } => {
-                nftables::del_chain(&mut tx, foreign::table(&chain.table), chain.name);
+    transaction::transact(socket, memory, &mut |tx| {
+        for (at, handle) in &found.rules {
+            if let Some(Removal::DropRules { chain, .. }) = removals.get(*at) {
+                nftables::del_rule(tx, foreign::table(&chain.table), chain.name, *handle);
             }
-            Removal::DropTable { table } => {
-                nftables::del_table(&mut tx, foreign::table(table));
-            }
-            _ => {}
         }
-    }
-    let answers = tx.commit();
-    Ok(send_and_wait(socket, answers, &mut batch, &mut memory.receive)?.map(|(_, errno)| errno))
+        // A chain may jump to another one that goes too.
+        for removal in objects() {
+            if let Removal::DropChain { chain } = removal {
+                nftables::flush_chain(tx, foreign::table(&chain.table), chain.name);
+            }
+        }
+        for removal in objects() {
+            match removal {
+                Removal::DropChain { chain } => {
+                    nftables::del_chain(tx, foreign::table(&chain.table), chain.name);
+                }
+                Removal::DropTable { table } => {
+                    nftables::del_table(tx, foreign::table(table));
+                }
+                _ => {}
+            }
+        }
+    })
 }
