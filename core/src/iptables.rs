@@ -141,14 +141,19 @@ pub type Chain = heapless::String<{ limits::IPTABLES_CHAIN }>;
 /// call a pod's interface; the attachments of others have chains of their own.
 #[must_use]
 pub fn chain_of(prefix: &str, owner: &Owner<'_>) -> Chain {
-    let mut chain = Chain::new();
-    put!(&mut chain, prefix);
     let ifname = owner.ifname.as_str();
     let ifname = if ifname == "eth0" { "" } else { ifname };
-    let parts = [owner.network, owner.container, ifname].map(str::as_bytes);
+    chain_name(prefix, [owner.network, owner.container, ifname])
+}
+
+/// A prefix, and digits of a digest up to the longest name that there can be.
+#[must_use]
+pub fn chain_name<const N: usize>(prefix: &str, parts: [&str; N]) -> Chain {
+    let mut chain = Chain::new();
+    put!(&mut chain, prefix);
     // They fit: as many digits are asked for as there is room.
     let digits = limits::IPTABLES_CHAIN.saturating_sub(chain.len());
-    let _ = crate::digest::hex_of(&parts, &mut chain, digits);
+    let _ = crate::digest::hex_of(&parts.map(str::as_bytes), &mut chain, digits);
     chain
 }
 

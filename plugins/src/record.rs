@@ -1,10 +1,13 @@
 //! Files that say what an attachment holds, so that DEL and GC need neither its
 //! sandbox nor a prevResult: one a plugin and attachment, named by the tag.
 
+use core::ops::ControlFlow;
+
 use picocni_core::conf::ValidAttachments;
 use picocni_core::error::{Error, Failures, Result};
 use picocni_core::limits;
 use picocni_core::owner::{Tag, stale_records};
+use picocni_core::put;
 use picocni_core::session::Session;
 use picocni_core::text::fits;
 
@@ -24,7 +27,7 @@ const PAGE: usize = 32;
 ///
 /// # Errors
 /// Code 5.
-pub fn page(session: &mut Session<'_>, dir: &str, after: &str) -> Result<heapless::Vec<Tag, PAGE>> {
+fn page(session: &mut Session<'_>, dir: &str, after: &str) -> Result<heapless::Vec<Tag, PAGE>> {
     let mut page: heapless::Vec<Tag, PAGE> = heapless::Vec::new();
     session.backend.list(dir, &mut |name| {
         let Some(tag) = Tag::of_file_name(name).filter(|tag| tag.file_name() > after) else { return };
@@ -40,6 +43,34 @@ pub fn page(session: &mut Session<'_>, dir: &str, after: &str) -> Result<heaples
         let _ = page.push(tag);
     })?;
     Ok(page)
+}
+
+/// Goes through the attachments that a plugin has records of, in the order of
+/// their names; `act` says whether to go on. Records may come and go meanwhile.
+///
+/// # Errors
+/// Code 5; those of `act`.
+pub fn each(
+    session: &mut Session<'_>,
+    dir: &str,
+    act: &mut dyn FnMut(&mut Session<'_>, &Tag) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut after = heapless::String::<{ limits::TAG }>::new();
+    loop {
+        let page = page(session, dir, &after)?;
+        for tag in &page {
+            if act(session, tag)?.is_break() {
+                return Ok(());
+            }
+        }
+        match page.iter().max_by(|a, b| a.as_str().cmp(b.as_str())) {
+            Some(last) => {
+                after.clear();
+                put!(&mut after, last.file_name());
+            }
+            None => return Ok(()),
+        }
+    }
 }
 
 /// GC: takes back what the records of `network` say that belong to no valid

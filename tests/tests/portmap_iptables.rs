@@ -204,6 +204,26 @@ fn repeated_calls_leave_one_set_of_rules() {
     });
 }
 
+/// The chain of `eth0` has the name that the reference plugins give to every interface of the container.
+#[test]
+fn a_del_of_another_interface_leaves_the_chain() {
+    sandbox::run_with(Peer::picocni(), |host| {
+        let flavour = Flavour::Nft;
+        if !flavour.works() {
+            skip!("no {flavour:?} iptables");
+        }
+        let pod = Published::new(host, flavour, "web", &portmap(&web()));
+        let before = flavour.saved(false, "nat");
+        assert!(before.iter().any(|line| line.starts_with(":CNI-DN-")), "{before:#?}");
+        for conf in [portmap(&json!([])), with(bridge(), "ipMasq", true.into())] {
+            pod.pod.call("DEL", &conf).ifname("eth1").env("PATH", &flavour.path()).run().expect_quiet();
+        }
+        assert_eq!(flavour.saved(false, "nat"), before);
+        assert_eq!(who(Protocol::Tcp, "127.0.0.1:8080"), "web");
+        pod.call("CHECK").run().expect_quiet();
+    });
+}
+
 #[test]
 fn many_pods_at_once_have_each_their_rules() {
     with_each(|host, flavour| {

@@ -5,6 +5,7 @@ use picocni_core::err;
 use picocni_core::error::Result;
 use picocni_core::fields;
 use picocni_core::json::{Key, Str};
+use picocni_core::limits;
 use picocni_core::plugin::Call;
 
 /// Every key that `firewall` reads.
@@ -15,9 +16,6 @@ pub(super) const KEYS: &[Key] = config_keys![
     Key::str("ingressPolicy"),
 ];
 
-/// Longest name of a chain: a byte less than `XT_EXTENSION_MAXNAMELEN`
-/// (linux/netfilter/x_tables.h).
-const CHAIN: usize = 28;
 /// Longest name of a zone that is taken; firewalld allows 17.
 pub(super) const ZONE: usize = 64;
 
@@ -95,7 +93,7 @@ impl<'a> Conf<'a> {
         let wire: Wire<'a> = call.fields()?;
         Ok(Conf {
             backend: wire.backend.plain().and_then(Backend::of),
-            admin_chain: word(wire.admin_chain, "iptablesAdminChainName", CHAIN, "CNI-ADMIN")?,
+            admin_chain: word(wire.admin_chain, "iptablesAdminChainName", limits::IPTABLES_CHAIN, "CNI-ADMIN")?,
             zone: word(wire.zone, "firewalldZone", ZONE, DEFAULT_ZONE)?,
             policy: policy(wire.policy)?,
         })

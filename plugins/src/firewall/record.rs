@@ -8,6 +8,7 @@
 //! ```
 
 use core::net::IpAddr;
+use core::ops::ControlFlow;
 
 use picocni_core::error::{Error, Result};
 use picocni_core::limits;
@@ -136,34 +137,17 @@ impl Record {
     }
 }
 
-/// Whether any attachment has recorded this address. Records are read in slices,
-/// since a directory cannot be read and listed at once.
+/// Whether any attachment has recorded this address.
 ///
 /// # Errors
 /// Code 5.
 pub(super) fn holds(session: &mut Session<'_>, ip: IpAddr) -> Result<bool> {
-    const SLICE: usize = 16;
-    let mut done = 0usize;
-    loop {
-        let mut tags: heapless::Vec<Tag, SLICE> = heapless::Vec::new();
-        let mut seen = 0usize;
-        session.backend.list(DIR, &mut |name| {
-            let tag = fits::<{ limits::TAG }>(&[&"picocni:", &name]).and_then(|tag| Tag::read(&tag));
-            if let Some(tag) = tag.filter(|_| seen >= done) {
-                let _ = tags.push(tag);
-            }
-            seen = seen.saturating_add(1);
-        })?;
-        for tag in &tags {
-            if Record::read(session, tag)?.is_some_and(|record| record.pods.contains(&ip)) {
-                return Ok(true);
-            }
-        }
-        done = done.saturating_add(SLICE);
-        if done >= seen {
-            return Ok(false);
-        }
-    }
+    let mut held = false;
+    crate::record::each(session, DIR, &mut |session, tag| {
+        held = Record::read(session, tag)?.is_some_and(|record| record.pods.contains(&ip));
+        Ok(if held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(held)
 }
 
 impl Put for Record {

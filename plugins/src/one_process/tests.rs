@@ -77,6 +77,25 @@ fn every_operation_fails_once_and_nothing_is_left() {
     assert!(prove(&build, &[request("ADD", NETNS, &all)], step(&OneProcess, "GC", "", "", &gc), false) >= 5);
 }
 
+/// Two links of the host go: the pair of the pod, and the one that shapes what it sends.
+#[test]
+fn links_that_wait_for_one_another_are_deleted_whatever_fails() {
+    const BANDWIDTH: &str = r#"{"type":"bandwidth","egressRate":8000000,"egressBurst":80000}"#;
+    let all = conf(&[BRIDGE, BANDWIDTH], "");
+    assert!(prove(&build, &[], request("ADD", NETNS, &all), false) >= 12);
+    for netns in [NETNS, ""] {
+        assert!(prove(&build, &[request("ADD", NETNS, &all)], request("DEL", netns, &all), false) >= 4);
+    }
+    let mut sim = host();
+    let bare = call(&mut sim, &request("ADD", NETNS, &all)).unwrap();
+    assert!(bare.contains("\"bwp"), "{bare}");
+    call(&mut sim, &request("DEL", NETNS, &all)).unwrap();
+    let mut left = 0;
+    sim.links(Ns::Host, &mut |link| left += i32::from(link.name.as_str() != "lo" && link.name.as_str() != "cni0"))
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
 #[test]
 fn args_of_the_list_are_those_of_its_plugins() {
     let mut sim = host();

@@ -6,6 +6,8 @@
 //! neither; a connection that is translated stays so. What fails on the way is
 //! taken back by its names.
 
+use core::ops::ControlFlow;
+
 use picocni_core::err;
 use picocni_core::error::{Error, Phrase, Result};
 use picocni_core::limits;
@@ -75,20 +77,7 @@ pub type Tell<'t> = dyn FnMut(&'static str, &Tag, Option<Phrase>) + 't;
 
 /// Goes through the attachments of a subject.
 fn each(session: &mut Session<'_>, dir: &str, act: &mut dyn FnMut(&mut Session<'_>, &Tag) -> Result<()>) -> Result<()> {
-    let mut after = heapless::String::<{ limits::TAG }>::new();
-    loop {
-        let page = record::page(session, dir, &after)?;
-        for tag in &page {
-            act(session, tag)?;
-        }
-        match page.iter().max_by(|a, b| a.as_str().cmp(b.as_str())) {
-            Some(tag) => {
-                after.clear();
-                put!(&mut after, tag.file_name());
-            }
-            None => return Ok(()),
-        }
-    }
+    record::each(session, dir, &mut |session, tag| act(session, tag).map(ControlFlow::Continue))
 }
 
 fn owner(tag: &Tag) -> Option<Owner<'_>> {

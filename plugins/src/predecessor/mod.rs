@@ -25,33 +25,20 @@ pub(crate) mod portmap;
 #[cfg(test)]
 mod tests;
 
-use picocni_core::digest::hex_of;
 use picocni_core::error::Result;
 use picocni_core::iptables;
 use picocni_core::op::{Change, Plan, Removal};
 use picocni_core::owner::{Owner, Tag};
 use picocni_core::packet_filter::{Chain, Hook, Rule, Table, TableFamily, Which};
-use picocni_core::put;
 use picocni_core::session::Session;
-
-/// Bytes of a chain's name: what iptables takes.
-const CHAIN_NAME: usize = 28;
-
-/// The name of a chain of iptables.
-pub(crate) type ChainName = heapless::String<CHAIN_NAME>;
 
 /// The tables that iptables and ip6tables call `nat`.
 const NAT: [Table<'static>; 2] =
     [Table { family: TableFamily::Ip, name: "nat" }, Table { family: TableFamily::Ip6, name: "nat" }];
 
-/// The name of a container's chain: a prefix, and digits of a digest up to the
-/// longest name that there can be.
-fn chain_name(prefix: &str, network: &str, container: &str) -> ChainName {
-    let mut name = ChainName::new();
-    put!(&mut name, prefix);
-    let digits = CHAIN_NAME.saturating_sub(prefix.len());
-    let _ = hex_of(&[network.as_bytes(), container.as_bytes()], &mut name, digits);
-    name
+/// The name of a container's chain. Theirs do not hold the interface.
+fn chain_name(prefix: &str, network: &str, container: &str) -> iptables::Chain {
+    iptables::chain_name(prefix, [network, container])
 }
 
 /// Plans that a chain goes, with the rules of `entry` that lead to it.
@@ -158,7 +145,7 @@ fn identity<'c>(comment: &'c str, before: &str) -> Option<(&'c str, &'c str)> {
 }
 
 /// Chains of one slice of GC.
-type Stale = heapless::Vec<ChainName, 16>;
+type Stale = heapless::Vec<iptables::Chain, 16>;
 
 /// GC of what iptables made: the chains that rules of `entry` lead to, whose
 /// comment names this network and a container that `keeps` does not know.
