@@ -8,6 +8,7 @@
 mod change;
 mod policy;
 mod removal;
+mod shown;
 
 pub use change::Change;
 pub use policy::{Direction, Policy, PolicyLine, PortRange};

@@ -6,13 +6,14 @@
 //! | one system facility each | [`socket`], [`sys`], `netns`, `sysctl`, `files`, `exec`, `wait`, `tap`, `bus`, `transaction`, `transport` |
 //! | operations → facilities | `apply`, `remove`, `shared`, `moved`, `shape`, `group`, `observe` |
 //! | … of the packet filter | `filter`, `guard`, `firewall`, `policy`, `rules`, `forward`, `iptables`, `firewalld`, `parting` |
-//! | the whole | [`host`] |
+//! | the whole | [`host`], `backend` |
 //!
 //! No decision is made here: nothing branches on a config value.
 #![no_std]
 #![allow(clippy::result_large_err, reason = "an error carries its details inline: there is no heap, and it is cold")]
 
 mod apply;
+mod backend;
 mod bus;
 mod errno;
 mod exec;

@@ -7,9 +7,7 @@ use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
 use crate::observe::{FirewallEntry, LinkKind, Ns, PublishedPort, Route};
 use crate::packet_filter::{Chain, Hook, Rule};
-use crate::put;
 use crate::shaping::{Bucket, Queue};
-use crate::text::{Put, Sink};
 
 /// An operation that can be undone, or an *ensure* operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -420,53 +418,6 @@ pub enum Change<'a> {
 }
 
 impl Change<'_> {
-    /// Short name for logs.
-    #[must_use]
-    pub const fn verb(&self) -> &'static str {
-        match self {
-            Change::EnsureBridge { .. } => "ensure bridge",
-            Change::EnsureAddress { .. } => "ensure address",
-            Change::EnsureSysctl { .. } => "ensure sysctl",
-            Change::CreateVeth { .. } => "create veth",
-            Change::EnsureVlanPort { .. } => "ensure VLAN port",
-            Change::ClearPortVlans { .. } => "clear port VLANs",
-            Change::AddPortVlans { .. } => "add port VLANs",
-            Change::GuardSource { .. } => "guard source",
-            Change::CreateIfb { .. } => "create ifb",
-            Change::Shape { .. } => "shape",
-            Change::RedirectIngress { .. } => "redirect ingress",
-            Change::MoveLink { .. } => "move link",
-            Change::TakeAddress { .. } => "take address",
-            Change::CreateLink { .. } => "create link",
-            Change::CreateTap { .. } => "create tap",
-            Change::RenameLink { .. } => "rename link",
-            Change::SetLink { .. } => "set link",
-            Change::AddAddress { .. } => "add address",
-            Change::AddRoute { .. } => "add route",
-            Change::TakeRoute { .. } => "take route",
-            Change::AddRule { .. } => "add rule",
-            Change::WriteSysctl { .. } => "write sysctl",
-            Change::AwaitForwarding { .. } => "await forwarding",
-            Change::AwaitAddresses { .. } => "await addresses",
-            Change::Announce { .. } => "announce",
-            Change::ReserveLease { .. } => "reserve lease",
-            Change::NoteLastLease { .. } => "note last lease",
-            Change::WriteFile { .. } => "write file",
-            Change::Claim { .. } => "claim port",
-            Change::Publish { .. } => "publish port",
-            Change::PublishSource { .. } => "translate source",
-            Change::Masquerade { .. } => "masquerade",
-            Change::EnsureChain { .. } => "ensure chain",
-            Change::AppendRule { .. } => "append rule",
-            Change::Enforce { .. } => "enforce policy",
-            Change::BindSource { .. } => "bind to zone",
-            Change::Enter { .. } => "enter in firewall",
-            Change::EnsureIptables { .. } => "ensure iptables chains",
-            Change::Iptables { .. } => "make iptables chain",
-            Change::IptablesRules { .. } => "add iptables rules",
-        }
-    }
-
     /// Whether pods share what this makes; undo leaves it.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
@@ -480,65 +431,4 @@ impl Change<'_> {
                 | Change::EnsureIptables { .. }
         )
     }
-}
-
-impl Put for Change<'_> {
-    /// One line of a plan, without the verb of [`Change::verb`].
-    fn put(&self, out: &mut dyn Sink) {
-        match self {
-            Change::EnsureBridge { name, .. } => put!(out, *name),
-            Change::EnsureAddress { cidr, .. } => put!(out, *cidr),
-            Change::EnsureSysctl { key, value, .. } | Change::WriteSysctl { key, value, .. } => {
-                put!(out, *key, " = ", *value)
-            }
-            Change::CreateVeth { host, peer, .. } => put!(out, *host, " - ", *peer),
-            Change::CreateLink { name, .. }
-            | Change::CreateTap { name, .. }
-            | Change::CreateIfb { name, .. }
-            | Change::EnsureVlanPort { name, .. } => put!(out, *name),
-            Change::Shape { link, bucket, .. } => put!(out, "link ", link.0, " ", *bucket),
-            Change::RedirectIngress { link, to } => put!(out, "link ", link.0, " to ", to.0),
-            Change::ClearPortVlans { port } => put!(out, "link ", port.0),
-            Change::AddPortVlans { port, vlans } => {
-                put!(out, "link ", port.0);
-                for range in *vlans {
-                    put!(out, " ", range.first, "-", range.last);
-                }
-            }
-            Change::GuardSource { port, mac, .. } => put!(out, "link ", port.0, " ", mac),
-            Change::RenameLink { from, to, .. } => put!(out, *from, " to ", *to),
-            Change::MoveLink { name, to, .. } => put!(out, *name, " to ", *to),
-            Change::TakeAddress { name, cidr, .. } => put!(out, *cidr, " of ", *name),
-            Change::SetLink { link, set, .. } => put!(out, *link, *set),
-            Change::AddAddress { cidr, .. } => put!(out, *cidr),
-            Change::AddRule { src, table, .. } => put!(out, "from ", *src, " lookup ", *table),
-            Change::AddRoute { route, .. } | Change::TakeRoute { route, .. } => {
-                put!(out, route.dst);
-                if let Some(gw) = route.gw {
-                    put!(out, " via ", gw);
-                }
-            }
-            Change::AwaitForwarding { host } => put!(out, *host),
-            Change::AwaitAddresses { index, .. } | Change::Announce { index, .. } => put!(out, "link ", index.0),
-            Change::ReserveLease { ip, .. } | Change::NoteLastLease { ip, .. } => put!(out, *ip),
-            Change::WriteFile { path, .. } => put!(out, *path),
-            Change::Claim { key, .. } => put!(out, *key),
-            Change::Publish { port, .. } => put!(out, *port),
-            Change::PublishSource { to, .. } => put!(out, *to),
-            Change::Masquerade { ip, net, .. } => put!(out, *ip, " out of ", *net),
-            Change::EnsureChain { chain, .. } => put!(out, *chain),
-            Change::AppendRule { chain, rule, .. } => put!(out, *chain, ": ", **rule),
-            Change::Enforce { policy } => put!(out, policy.tag),
-            Change::BindSource { zone, ip } => put!(out, *ip, " to ", *zone),
-            Change::Enter { entry, .. } => put!(out, *entry),
-            Change::EnsureIptables { v6, .. } => out.text(family(*v6)),
-            Change::Iptables { v6, table, chain, .. } => put!(out, *chain, " in ", *table, " of ", family(*v6)),
-            Change::IptablesRules { v6, table, .. } => put!(out, *table, " of ", family(*v6)),
-        }
-    }
-}
-
-/// Whose table it is.
-pub(super) const fn family(v6: bool) -> &'static str {
-    if v6 { "IPv6" } else { "IPv4" }
 }

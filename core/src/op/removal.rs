@@ -2,14 +2,11 @@
 
 use core::net::IpAddr;
 
-use super::change::family;
 use super::{LinkChange, LinkId};
 use crate::name::{IfIndex, IfName, Mac};
 use crate::net::Cidr;
 use crate::observe::{FirewallEntry, Ns, Protocol, PublishedPort, Route};
 use crate::packet_filter::{Chain, Table, Which};
-use crate::put;
-use crate::text::{Put, Sink};
 
 /// An operation without an inverse. A missing target is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,77 +239,4 @@ pub enum Removal<'a> {
         /// Rules in the form of [`Lines`](crate::iptables::Lines).
         rules: &'a str,
     },
-}
-
-impl Removal<'_> {
-    /// Short name for logs.
-    #[must_use]
-    pub const fn verb(&self) -> &'static str {
-        match self {
-            Removal::DeleteLink { .. } => "delete link",
-            Removal::ResetLink { .. } => "reset link",
-            Removal::ResetSysctl { .. } => "reset sysctl",
-            Removal::DeleteAddress { .. } => "delete address",
-            Removal::DeleteRoute { .. } => "delete route",
-            Removal::RestoreRoute { .. } => "restore route",
-            Removal::DeleteRule { .. } => "delete rule",
-            Removal::DeleteNeighbour { .. } => "delete neighbour",
-            Removal::ReturnLink { .. } => "return link",
-            Removal::RestoreAddress { .. } => "restore address",
-            Removal::Unshape { .. } => "stop shaping",
-            Removal::ReleaseIngress { .. } => "release ingress",
-            Removal::UnguardSource { .. } => "stop guarding source",
-            Removal::ReleaseLease { .. } => "release lease",
-            Removal::RemoveFile { .. } => "remove file",
-            Removal::Unclaim { .. } => "unclaim port",
-            Removal::Unpublish { .. } => "unpublish port",
-            Removal::UnpublishSource { .. } => "stop translating",
-            Removal::Unmasquerade { .. } => "stop masquerade",
-            Removal::LiftPolicy { .. } => "lift policy",
-            Removal::PurgeConnections { .. } => "purge connections",
-            Removal::DropRules { .. } => "delete rules",
-            Removal::DropChain { .. } => "delete chain",
-            Removal::DropTable { .. } => "delete table",
-            Removal::UnbindSource { .. } => "take from zone",
-            Removal::Erase { .. } => "erase from firewall",
-            Removal::IptablesChain { .. } => "delete iptables chain",
-            Removal::DropLegacyChain { .. } => "delete legacy chain",
-            Removal::IptablesRules { .. } => "delete iptables rules",
-        }
-    }
-}
-
-impl Put for Removal<'_> {
-    /// One line of a plan, without the verb of [`Removal::verb`].
-    fn put(&self, out: &mut dyn Sink) {
-        match self {
-            Removal::DeleteLink { name, .. } => put!(out, *name),
-            Removal::ResetLink { link, set, .. } => put!(out, *link, *set),
-            Removal::ResetSysctl { key, value, .. } => put!(out, *key, " = ", *value),
-            Removal::DeleteAddress { cidr, .. } => put!(out, *cidr),
-            Removal::DeleteRoute { route, .. } | Removal::RestoreRoute { route, .. } => put!(out, route.dst),
-            Removal::DeleteRule { src, table, .. } => put!(out, "from ", *src, " lookup ", *table),
-            Removal::DeleteNeighbour { ip, .. } | Removal::ReleaseLease { ip, .. } | Removal::Unmasquerade { ip } => {
-                put!(out, *ip)
-            }
-            Removal::ReturnLink { name, to, .. } => put!(out, *name, " to ", *to),
-            Removal::RestoreAddress { name, cidr } => put!(out, *cidr, " of ", *name),
-            Removal::Unshape { link } | Removal::ReleaseIngress { link } => put!(out, "link ", link.0),
-            Removal::UnguardSource { port, mac } => put!(out, "link ", port.0, " ", mac),
-            Removal::RemoveFile { path } => put!(out, *path),
-            Removal::Unclaim { key, .. } => put!(out, *key),
-            Removal::Unpublish { port } => put!(out, *port),
-            Removal::UnpublishSource { to, .. } => put!(out, *to),
-            Removal::LiftPolicy { tag, .. } => put!(out, *tag),
-            Removal::PurgeConnections { protocol, host_port, .. } => put!(out, protocol.as_str(), " port ", *host_port),
-            Removal::DropRules { chain, .. } | Removal::DropChain { chain } => put!(out, *chain),
-            Removal::DropTable { table } => put!(out, *table),
-            Removal::UnbindSource { zone, ip } => put!(out, *ip, " of ", *zone),
-            Removal::Erase { entry, .. } => put!(out, *entry),
-            Removal::IptablesChain { v6, table, chain } | Removal::DropLegacyChain { v6, table, chain } => {
-                put!(out, *chain, " in ", *table, " of ", family(*v6))
-            }
-            Removal::IptablesRules { v6, table, .. } => put!(out, *table, " of ", family(*v6)),
-        }
-    }
 }

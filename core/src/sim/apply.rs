@@ -3,10 +3,7 @@
 use super::network::{HOST, NsId, old_values};
 use super::store::Kind;
 use super::sysctl::{Layer, VALUE};
-use super::{
-    Batch, EACCES, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, EROFS, ETIMEDOUT, SIM_PATH, SimBackend, keep, not_applied,
-    refused, taken,
-};
+use super::{Batch, EACCES, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, EROFS, SimBackend, keep, not_applied, refused, taken};
 use crate::backend::Applied;
 use crate::err;
 use crate::error::{Error, Result};
@@ -16,7 +13,6 @@ use crate::net::Cidr;
 use crate::observe::{Address, LinkKind, Ns};
 use crate::op::{Change, LinkChange, LinkId, OnFailure, Removal, Undo};
 use crate::put;
-use crate::sim::events::Announcement;
 use crate::text::fits;
 
 /// EADDRNOTAVAIL.
@@ -414,40 +410,6 @@ impl SimBackend {
             return Err(refused(EROFS, "sysctl is read-only").with(&" ").with(&key));
         }
         self.sysctls.set(&self.net, ns, layer, key, value)
-    }
-
-    fn await_forwarding(&self, host: IfName) -> Result<()> {
-        let port = self.net.links.iter().find(|known| known.ns == HOST && known.link.name == host);
-        let port = port.ok_or_else(|| refused(ENODEV, "no such link").with(&" ").with(&host))?;
-        let link = self.net.seen(port);
-        if link.forwarding || (link.master.is_none() && link.running) {
-            Ok(())
-        } else {
-            Err(refused(ETIMEDOUT, "bridge port does not forward").with(&" ").with(&host))
-        }
-    }
-
-    fn await_addresses(&mut self, ns: Ns, index: IfIndex) -> Result<()> {
-        let space = self.space(ns)?;
-        self.net.need(space, index)?;
-        let mut failed = None;
-        for known in self.net.addresses.iter_mut().filter(|known| known.ns == space && known.index == index) {
-            let address = &mut known.address;
-            if address.tentative && self.events.duplicates.contains(&address.cidr.addr()) {
-                address.dad_failed = true;
-                failed = Some(address.cidr);
-            }
-            address.tentative &= address.dad_failed;
-        }
-        failed.map_or(Ok(()), |cidr| Err(err!(CONFLICT, "duplicate address", cidr)))
-    }
-
-    fn announce(&mut self, index: IfIndex, mac: Mac) -> Result<()> {
-        let space = self.space(Ns::Sandbox)?;
-        let ifname = self.net.need(space, index)?.name;
-        let mut sandbox = heapless::String::<SIM_PATH>::new();
-        put!(&mut sandbox, self.net.space_name(space));
-        keep(&mut self.events.announced, Announcement { sandbox, ifname, mac }, "EVENTS")
     }
 }
 

@@ -50,6 +50,7 @@ mod snapshot;
 mod store;
 mod sysctl;
 mod testbed;
+mod waits;
 
 #[cfg(test)]
 mod tests;
