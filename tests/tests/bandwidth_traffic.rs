@@ -64,10 +64,20 @@ fn measured(way: Way, megabits: u64) -> f64 {
     })
 }
 
+/// Never more than a tenth above the limit. On a busy machine a connection that lost a packet may stay below it for longer
+/// than is measured, so it may try again; one of three has to come within a tenth.
 fn within_a_tenth(way: Way, megabits: u32) {
-    let (wanted, measured) = (f64::from(megabits) * 1e6, measured(way, megabits.into()));
-    println!("{megabits} Mbit/s: {:.2}", measured / 1e6);
-    assert!((measured / wanted - 1.0).abs() < 0.1, "{measured:.0} bit/s is not {wanted:.0}");
+    const TRIES: usize = 3;
+    let wanted = f64::from(megabits) * 1e6;
+    for _ in 0..TRIES {
+        let measured = measured(way, megabits.into());
+        println!("{megabits} Mbit/s: {:.2}", measured / 1e6);
+        assert!(measured / wanted < 1.1, "{measured:.0} bit/s is over {wanted:.0}");
+        if measured / wanted > 0.9 {
+            return;
+        }
+    }
+    panic!("{wanted:.0} bit/s were not reached");
 }
 
 #[test]
